@@ -96,6 +96,7 @@ pub async fn start(
     let backlog = Backlog::start(db.clone(), queue, quotas, lifecycle);
     let inbox = Inbox::start(db, &notifier, backlog, InboxConfig::default(), lifecycle);
     let keyring = config.crypto.as_ref().map(Keyring::new);
+    config.webhooks.prepare();
     let state = State {
         webhooks: Arc::new(config.webhooks),
         keys: Arc::new(ConnectionKeys::new(db.clone(), keyring)),

@@ -192,6 +192,13 @@ impl WebhookRegistry {
         self.0.push(verifier);
     }
 
+    /// Prepares all verifiers for deliveries, in the background.
+    pub fn prepare(&self) {
+        for verifier in &self.0 {
+            verifier.prepare();
+        }
+    }
+
     /// The verifier of the provider with this slug.
     pub fn get(&self, slug: &str) -> Option<&dyn WebhookVerifier> {
         let mut all = self.0.iter();

@@ -63,7 +63,8 @@ impl KeySource for NoKeys {
 
 /// Webhook verifier of a provider, used by the ingress.
 ///
-/// It makes no calls and is built from the webhook settings alone, without the app's private key.
+/// It is built from the webhook settings alone, without the app's private key. A verification waits
+/// for no call of the provider.
 #[async_trait]
 pub trait WebhookVerifier: Send + Sync {
     /// Describes the provider.
@@ -71,6 +72,9 @@ pub trait WebhookVerifier: Send + Sync {
 
     /// Returns whether a secret is configured for deliveries to the app's URL.
     fn is_configured(&self) -> bool;
+
+    /// Prepares for deliveries, in the background: it may fetch the provider's public keys.
+    fn prepare(&self) {}
 
     /// Verifies a webhook's signature over the raw bytes, before the body is parsed.
     async fn verify(

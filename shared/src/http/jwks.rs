@@ -82,6 +82,13 @@ impl Jwks {
         }))
     }
 
+    /// Starts a fetch, so that the first lookup has keys.
+    pub fn prepare(&self) {
+        let now = self.0.clock.now();
+        let mut state = self.0.lock();
+        self.fetch_if_due(&mut state, now);
+    }
+
     /// The keys, if one of them has this id.
     ///
     /// `None` if it is not known yet: a fetch is in progress or becomes possible within a minute.

@@ -168,7 +168,7 @@ catalogue! {
     VersionCreated,
     /// A version was released. `normalized`: `version_id`, `release_date?`.
     VersionReleased,
-    /// An event was added to a calendar. `normalized`: `start`, `end` (RFC 3339, or a date), `all_day`, `time_zone?`, `recurring`, `series_id?`, `original_start?`, `event_type?`, `status?`, `ical_uid?`, `organizer{id,name}?`, `attendees` (their number), `responses{accepted,declined,tentative,needs_action}`, `private` (without its title).
+    /// An event was added to a calendar. `normalized`: `start`, `end` (RFC 3339, or a date), `all_day`, `time_zone?`, `recurring`, `series_id?`, `original_start?`, `event_type?`, `status?`, `ical_uid?`, `organizer{id,name}?`, `attendees?` (their number) and `responses{accepted,declined,tentative,needs_action}?` (neither if the provider omits guests), `private` (without its title).
     EventCreated,
     /// An event or a series was changed, with one Signal for a series and its exceptions. `normalized`: as for `event_created`.
     EventUpdated,

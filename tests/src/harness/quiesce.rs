@@ -105,7 +105,7 @@ impl System {
                  WHERE outcome = 'pending' \
                  UNION ALL \
                  SELECT format('due sync of %s', provider) FROM connection_routes \
-                 WHERE polling AND next_sync_at <= now()",
+                 WHERE polling AND (next_sync_at <= now() OR streams_requested_at <= now())",
             )
             .fetch_all(self.db.pool())
             .await

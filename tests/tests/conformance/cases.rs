@@ -80,8 +80,11 @@ pub(crate) async fn forged_or_oversized_deliveries_change_nothing(provider: &Pro
         let fault = json!({ "target": "delivery", "effect": effect, "percent": 10.0 });
         system.sim("faults", fault).await;
     }
-    provider.generate(&system, &connected.account, 80).await;
-    system.quiesce().await;
+    // A provider may send one push for a burst of facts.
+    for _ in 0..16 {
+        provider.generate(&system, &connected.account, 5).await;
+        system.quiesce().await;
+    }
     system.assert_forged_deliveries_rejected().await;
     system.clear_faults().await;
     connected

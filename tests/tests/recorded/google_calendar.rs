@@ -120,15 +120,19 @@ fn facts_of(row: &Value, floor: DateTime<Utc>) -> Option<Vec<(&'static str, Stri
         }
         return Some(facts);
     }
-    let (created, changed) = (time(row, "created")?, changed?);
+    let created = time(row, "created")?;
     let (base, suffix) = split(id);
     let is_own = row["recurringEventId"].is_null() && !suffix.starts_with('R');
     if is_own && created >= floor {
         facts.push(("event_created", format!("event:{id}:created")));
     }
-    if changed >= floor && changed - created > TimeDelta::seconds(5) {
-        let at = changed.format("%Y-%m-%dT%H:%M:%S%.3fZ");
-        facts.push(("event_updated", format!("event:{base}:updated:{at}")));
+    match changed {
+        Some(changed) if changed >= floor && changed - created > TimeDelta::seconds(5) => {
+            let at = changed.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+            facts.push(("event_updated", format!("event:{base}:updated:{at}")));
+        }
+        None if facts.is_empty() => return None,
+        _ => {}
     }
     Some(facts)
 }

@@ -39,6 +39,17 @@ async fn connection(test: &TestDb, provider: &str, routes: &[&str]) -> (TenantId
     (tenant, id)
 }
 
+fn subscription(route: Option<&str>) -> Subscription {
+    Subscription {
+        resource: "mailbox".to_owned(),
+        external_id: "1".to_owned(),
+        route: route.map(str::to_owned),
+        state: Value::Null,
+        expires_at: None,
+        refused_events: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn subscription_is_shared_with_connections_of_its_route() {
     let test = TestDb::create().await;
@@ -54,16 +65,21 @@ async fn subscription_is_shared_with_connections_of_its_route() {
         (Some("of another provider"), false),
         (None, false),
     ] {
-        let subscription = Subscription {
-            resource: "mailbox".to_owned(),
-            external_id: "1".to_owned(),
-            route: route.map(str::to_owned),
-            state: Value::Null,
-            expires_at: None,
-            refused_events: Vec::new(),
-        };
+        let subscription = subscription(route);
         let mut tx = db.begin(&scope).await.expect("begun");
         let is_shared = subscriptions::is_shared(&mut tx, &scope, id, &subscription).await;
         assert_eq!(is_shared.expect("the query result"), expected, "{route:?}");
     }
+}
+
+#[tokio::test]
+async fn other_tenants_subscriptions_are_not_disclosed() {
+    let test = TestDb::create().await;
+    let (tenant, id) = connection(&test, "any", &["shared"]).await;
+    let (other, _) = connection(&test, "any", &["shared"]).await;
+    let db = test.as_worker(2);
+    let mut tx = db.begin(&scope_of(other)).await.expect("begun");
+    let held = subscription(Some("shared"));
+    let result = subscriptions::is_shared(&mut tx, &scope_of(tenant), id, &held).await;
+    assert!(result.is_err(), "{result:?}");
 }

@@ -67,6 +67,25 @@ async fn count_kind(tenant: &Tenant<'_>, kind: &str) -> usize {
     kinds.iter().filter(|other| *other == kind).count()
 }
 
+/// The attempts to deliver pushes, the newest first.
+async fn attempts(system: &System) -> Vec<Value> {
+    let url = format!("{}/_sim/gmail/deliveries", system.simulator.base_url());
+    let response = system.client.get(url).send().await.expect("a response");
+    let deliveries: Value = response.json().await.expect("JSON");
+    deliveries["attempts"].as_array().expect("attempts").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_push_after_the_start_is_accepted() {
+    let system = start(0).await;
+    let (account, tenant, _) = connect(&system, "Acme").await;
+    act(&system, &account, "mail.received", json!({})).await;
+    tenant.assert_equals_ledger(&account).await;
+    let attempts = attempts(&system).await;
+    let first = attempts.last().expect("an attempt");
+    assert_eq!(first["status"], 200, "{first}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn push_gives_signals_without_a_poll() {
     let system = start(0).await;
@@ -185,7 +204,6 @@ async fn dates_of_senders_decide_nothing() {
 async fn pushes_without_genuine_token_are_refused() {
     let system = start(0).await;
     let (account, tenant, _) = connect(&system, "Acme").await;
-    // The keys are known after the first push.
     act(&system, &account, "mail.received", json!({})).await;
     tenant.assert_equals_ledger(&account).await;
     let before = count_deliveries(&system).await;
@@ -273,11 +291,8 @@ async fn unknown_mailbox_is_acknowledged() {
     system.clear_faults().await;
     act(&system, &account, "mail.received", json!({})).await;
     system.quiesce().await;
-    let url = format!("{}/_sim/gmail/deliveries", system.simulator.base_url());
-    let response = system.client.get(url).send().await.expect("a response");
-    let deliveries: Value = response.json().await.expect("JSON");
-    let attempts = deliveries["attempts"].as_array().expect("attempts");
-    let last = attempts.last().expect("an attempt");
+    let attempts = attempts(&system).await;
+    let last = attempts.first().expect("an attempt");
     assert_eq!(last["status"], 200, "{last}");
 }
 

@@ -90,7 +90,7 @@ impl<'a> Connected<'a> {
     }
 
     async fn expire_cursors(&self, after_pages: u32) {
-        let body = json!({ "account": self.account, "after_pages": after_pages });
+        let body = json!({ "expire": self.account, "after_pages": after_pages });
         self.system.sim("google_calendar/cursors", body).await;
     }
 

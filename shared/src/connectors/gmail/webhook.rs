@@ -79,6 +79,12 @@ impl WebhookVerifier for Webhooks {
         self.pushes.is_some()
     }
 
+    fn prepare(&self) {
+        if let Some(pushes) = &self.pushes {
+            pushes.keys.prepare();
+        }
+    }
+
     async fn verify(
         &self,
         request: &WebhookRequest<'_>,

@@ -11,7 +11,8 @@ mod push;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 pub(super) use header::{Mailbox, decode_text, parse_mailboxes};
 pub(super) use push::{Push, to_route};
@@ -23,6 +24,9 @@ use crate::connectors::wire::{id, or_default, plausible, read_json, rows, text};
 pub(super) const SENT: &str = "SENT";
 /// Labels of messages that are no facts: unsent, unwanted, or of Google's former chat.
 const IGNORED: [&str; 3] = ["DRAFT", "SPAM", "CHAT"];
+
+/// Fields of a message that are kept, beside its headers.
+const KEPT: [&str; 5] = ["id", "threadId", "labelIds", "historyId", "internalDate"];
 
 /// Whether a message with these labels is no fact.
 pub(super) fn is_ignored(labels: &[String]) -> bool {
@@ -86,6 +90,30 @@ impl Message {
     }
 }
 
+/// The message as received, without fields that were not asked for.
+///
+/// Google sends none. A response that has them all the same must not put the text of a mail into the
+/// feed: neither its body nor its beginning (`snippet`).
+pub(super) fn without_content(message: Box<RawValue>) -> Result<Box<RawValue>, serde_json::Error> {
+    const PAYLOAD: &str = "payload";
+    const HEADERS: &str = "headers";
+    let mut fields: Map<String, Value> = read_json(message.get()).unwrap_or_default();
+    let is_kept = |name: &str| name == PAYLOAD || KEPT.contains(&name);
+    let has_headers_only = match fields.get(PAYLOAD) {
+        Some(Value::Object(payload)) => payload.keys().all(|name| name == HEADERS),
+        payload => payload.is_none(),
+    };
+    if !fields.is_empty() && has_headers_only && fields.keys().all(|name| is_kept(name)) {
+        return Ok(message);
+    }
+    fields.retain(|name, _| is_kept(name));
+    if let Some(payload) = fields.get_mut(PAYLOAD) {
+        let headers = payload.get_mut(HEADERS).map(Value::take);
+        *payload = Value::from_iter(headers.map(|headers| (HEADERS, headers)));
+    }
+    to_raw_value(&fields)
+}
+
 /// A page of the list of messages, newest first.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct MessageList {
@@ -145,20 +173,18 @@ struct Change {
 
 /// Reads the ids of the messages that a record adds or marks as sent, and whether all have one.
 ///
-/// Drafts and spam are left out, so that a draft that is saved again costs no call.
+/// Added drafts and spam are left out, so that a draft that is saved again costs no call. A message
+/// that is marked as sent is always read, because it may still be a draft in the record.
 pub(super) fn read_record(raw: &RawValue) -> (Vec<String>, Result<(), WireError>) {
     let record: HistoryRecord = match read_json(raw.get()) {
         Ok(record) => record,
         Err(_) => return (Vec::new(), Err(WireError::NotAnObject)),
     };
+    let is_mail = |change: &Change| !is_ignored(&change.message.labels);
     let is_sent = |change: &Change| change.labels.iter().any(|label| label == SENT);
+    let added = record.added.into_iter().filter(is_mail);
     let sent = record.labelled.into_iter().filter(is_sent);
-    let messages = record.added.into_iter().chain(sent);
-    let ids: Vec<Option<String>> = messages
-        .map(|change| change.message)
-        .filter(|message| !is_ignored(&message.labels))
-        .map(|message| message.id)
-        .collect();
+    let ids: Vec<Option<String>> = added.chain(sent).map(|change| change.message.id).collect();
     let is_complete = ids.iter().all(Option::is_some);
     let result = is_complete
         .then_some(())

@@ -1,11 +1,12 @@
-//! Calls of the Calendar API, each of which costs one unit.
+//! Calls of the Calendar API, each of which costs one unit, and the errors of its lists.
 //!
 //! Source of the costs: "Manage quotas" of the Calendar API at developers.google.com.
 
+use http::StatusCode;
 use url::Url;
 
-use crate::connectors::Access;
-use crate::connectors::google::{Call, Client};
+use crate::connectors::google::{ApiError, Call, Client};
+use crate::connectors::{Access, ConnectorError};
 use crate::http::Priority;
 
 /// Scope of events.
@@ -15,6 +16,9 @@ pub(super) const CALENDARS: &str = "https://www.googleapis.com/auth/calendar.cal
 
 /// Cost of every call.
 const UNITS: u32 = 1;
+
+/// Reason of a token that Google does not know.
+const INVALID: &str = "invalid";
 
 /// A call of immediate priority.
 pub(super) const fn call<'a>(
@@ -35,4 +39,24 @@ pub(super) const fn call<'a>(
 pub(super) fn url(client: &Client, path: &[&str]) -> Url {
     let path: Vec<&str> = ["calendar", "v3"].iter().chain(path).copied().collect();
     client.api_url(&path)
+}
+
+pub(super) fn is_gone(error: &ApiError) -> bool {
+    error.is(StatusCode::GONE)
+}
+
+/// Maps the error of a list, which restarts the stream if a token has expired or is unknown.
+///
+/// The status decides, because some of these responses have no reason.
+pub(super) fn list_error(error: ApiError, has_token: bool) -> ConnectorError {
+    let is_unknown = error.is(StatusCode::BAD_REQUEST) && error.code == INVALID;
+    if !(is_gone(&error) || (is_unknown && has_token)) {
+        return error.into();
+    }
+    match error.cause {
+        ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => {
+            ConnectorError::CursorExpired(source)
+        }
+        other => other,
+    }
 }

@@ -178,7 +178,6 @@ impl Row<'_> {
             return Ok(cancelled.into_iter().collect());
         }
         let created = event.created.ok_or(WireError::Missing("event.created"))?;
-        let updated = updated.ok_or(WireError::Missing("event.updated"))?;
         let mut facts = Vec::new();
         // An exception and a part of a series have the series' time of creation.
         let is_own = event.recurring_event_id.is_none() && !self.id.is_part();
@@ -191,15 +190,19 @@ impl Row<'_> {
                 normalized: self.describe(),
             });
         }
-        if is_recent(updated) && updated.0 - created.0 > CREATION_TIME {
-            facts.push(Fact {
+        let is_change = |at: Timestamp| is_recent(at) && at.0 - created.0 > CREATION_TIME;
+        match updated {
+            Some(updated) if is_change(updated) => facts.push(Fact {
                 kind: SignalKind::EventUpdated,
                 key: format!("event:{}:updated:{updated}", self.id.base),
                 at: Some(updated),
                 // Google does not state who changed it.
                 actor: Actor::unknown(),
                 normalized: self.describe(),
-            });
+            }),
+            // A change without a time has no key; the creation has one.
+            None if facts.is_empty() => return Err(WireError::Missing("event.updated")),
+            _ => {}
         }
         Ok(facts)
     }
@@ -213,6 +216,10 @@ impl Row<'_> {
     fn describe(&self) -> Value {
         let event = self.event;
         let EventTime { time_zone, .. } = &event.start;
+        let organizer = event.organizer.as_ref();
+        let organizer = organizer.filter(|one| one.email.is_some() || one.name.is_some());
+        // A part of the guests would be a wrong number.
+        let attendees = (!event.omits_attendees).then_some(event.attendees.as_slice());
         json!({
             "start": event.start.value(),
             "end": event.end.value(),
@@ -224,11 +231,9 @@ impl Row<'_> {
             "event_type": event.kind,
             "status": event.status,
             "ical_uid": event.ical_uid,
-            "organizer": event.organizer.as_ref().map(|organizer| json!({
-                "id": organizer.email, "name": organizer.name,
-            })),
-            "attendees": event.attendees.len(),
-            "responses": responses(&event.attendees),
+            "organizer": organizer.map(|one| json!({ "id": one.email, "name": one.name })),
+            "attendees": attendees.map(<[Attendee]>::len),
+            "responses": attendees.map(responses),
             "private": event.is_private(),
         })
     }

@@ -1,6 +1,7 @@
 mod calendars;
 mod golden;
 mod properties;
+mod rows;
 mod series;
 mod server;
 mod sync;

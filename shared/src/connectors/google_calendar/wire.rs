@@ -67,8 +67,8 @@ pub(super) struct Event {
     pub(super) updated: Option<Timestamp>,
     #[serde(default, deserialize_with = "text")]
     pub(super) summary: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    pub(super) visibility: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    visibility: Option<Value>,
     #[serde(rename = "htmlLink", default, deserialize_with = "link")]
     pub(super) url: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -91,6 +91,9 @@ pub(super) struct Event {
     pub(super) ical_uid: Option<String>,
     #[serde(default, deserialize_with = "list")]
     pub(super) attendees: Vec<Attendee>,
+    /// Whether `attendees` lacks some, as in very large meetings.
+    #[serde(rename = "attendeesOmitted", default, deserialize_with = "or_default")]
+    pub(super) omits_attendees: bool,
 }
 
 impl Event {
@@ -100,12 +103,11 @@ impl Event {
 
     /// Whether its content is for its participants only.
     ///
-    /// An event of another visibility than the documented ones counts as private.
+    /// An event of another visibility than the documented ones counts as private, also if it is
+    /// not text.
     pub(super) fn is_private(&self) -> bool {
-        !matches!(
-            self.visibility.as_deref(),
-            None | Some("default" | "public")
-        )
+        let visibility = self.visibility.as_ref();
+        visibility.is_some_and(|name| !matches!(name.as_str(), Some("" | "default" | "public")))
     }
 }
 
@@ -218,6 +220,10 @@ mod tests {
             (r#"{"visibility":"private"}"#, true),
             (r#"{"visibility":"confidential"}"#, true),
             (r#"{"visibility":"secret"}"#, true),
+            (r#"{"visibility":7}"#, true),
+            (r#"{"visibility":["public"]}"#, true),
+            (r#"{"visibility":null}"#, false),
+            (r#"{"visibility":""}"#, false),
         ] {
             let event: Event = serde_json::from_str(visibility).expect("an event");
             assert_eq!(event.is_private(), is_private, "{visibility}");

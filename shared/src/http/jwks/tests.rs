@@ -52,6 +52,11 @@ impl Fixture {
     /// Looks a key up and waits for the fetch that the lookup started, if any.
     async fn find(&self, id: &str) -> bool {
         let known = self.jwks.keys_with(id).is_some();
+        self.wait_for_fetch().await;
+        known
+    }
+
+    async fn wait_for_fetch(&self) {
         let is_fetching = || Arc::strong_count(&self.jwks.0) > 1;
         let fetched = async {
             while is_fetching() {
@@ -60,7 +65,6 @@ impl Fixture {
         };
         let limit = Duration::from_secs(30);
         tokio::time::timeout(limit, fetched).await.expect("an end");
-        known
     }
 
     async fn fetches(&self) -> usize {
@@ -74,6 +78,16 @@ async fn first_lookup_starts_a_fetch() {
     let fixture = Fixture::new(key_set(&["a", "b"])).await;
     assert!(!fixture.find("a").await, "it does not wait");
     assert!(fixture.find("a").await && fixture.find("b").await);
+    assert_eq!(fixture.fetches().await, 1);
+}
+
+#[tokio::test]
+async fn prepared_cache_knows_keys_at_once() {
+    let fixture = Fixture::new(key_set(&["a"])).await;
+    fixture.jwks.prepare();
+    fixture.wait_for_fetch().await;
+    fixture.jwks.prepare();
+    assert!(fixture.find("a").await);
     assert_eq!(fixture.fetches().await, 1);
 }
 

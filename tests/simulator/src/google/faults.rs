@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, OriginalUri, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -28,7 +28,10 @@ pub(super) async fn apply(
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let account = account(&service, &parts.headers, &body);
-    let subject = format!("{} {}", parts.method, parts.uri);
+    // Inside a nested router, the request's own URI lacks the prefix.
+    let uri = parts.extensions.get::<OriginalUri>();
+    let uri = uri.map_or(&parts.uri, |OriginalUri(uri)| uri);
+    let subject = format!("{} {uri}", parts.method);
     let path = parts.extensions.get::<MatchedPath>();
     let path = path.map_or("/google", MatchedPath::as_str).to_owned();
     let route = format!("{} {path}", parts.method);

@@ -146,7 +146,10 @@ async fn check_messages(file: &Recorded, messages: &BTreeMap<String, Value>, tal
             file.name
         );
         let normalized = signal.normalized.to_string();
-        assert!(!normalized.contains("snippet"), "{normalized}");
+        for text in [normalized.as_str(), signal.raw.get()] {
+            let fields = ["\"snippet\":", "\"body\":", "\"parts\":", "\"raw\":"];
+            assert!(!fields.iter().any(|field| text.contains(field)), "{text}");
+        }
     }
 }
 

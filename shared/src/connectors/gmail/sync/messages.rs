@@ -5,13 +5,12 @@ use std::collections::HashSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
 use crate::connectors::error::permanent_error;
 use crate::connectors::gmail::client::MailboxClient;
 use crate::connectors::gmail::normalize;
-use crate::connectors::gmail::wire::{Message, read_message_id, read_record};
+use crate::connectors::gmail::wire::{Message, read_message_id, read_record, without_content};
 use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
@@ -196,7 +195,8 @@ async fn read_messages(
     let mut times = Vec::new();
     while let Some(response) = responses.try_next().await? {
         let Some(response) = response else { continue };
-        let raw: Box<RawValue> = response.json()?;
+        let raw = without_content(response.json()?)
+            .map_err(|error| ConnectorError::Permanent(error.into()))?;
         let row = Message::parse(&raw);
         times.extend(row.as_ref().ok().and_then(Message::received_at));
         let signal = row

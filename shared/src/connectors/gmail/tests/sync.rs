@@ -323,6 +323,25 @@ async fn only_headers_are_asked_for() {
 }
 
 #[tokio::test]
+async fn content_of_mail_is_not_kept() {
+    let (server, gmail) = gmail(&[]).await;
+    let rest = json!({ "historyId": "77" });
+    respond(&server, "history", 200, history(&["m1", "m2"], rest)).await;
+    let mut whole = message("m1", 1);
+    whole["snippet"] = json!("Dear");
+    whole["payload"]["body"] = json!({ "data": "Dear" });
+    respond(&server, "messages/m1", 200, whole.clone()).await;
+    // A row that is not readable is kept for operators.
+    whole["internalDate"] = Value::Null;
+    respond(&server, "messages/m2", 200, whole).await;
+    let page = read(&gmail, cursor("1")).await;
+    assert_eq!((page.signals.len(), page.unreadable_rows.len()), (1, 1));
+    for text in [page.signals[0].raw.get(), &page.unreadable_rows[0].row] {
+        assert!(!text.contains("Dear") && text.contains("Grace"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn reconciliation_makes_no_call() {
     let (server, gmail) = gmail(&[]).await;
     let request = SyncRequest {

@@ -148,6 +148,27 @@ async fn push_is_refused_until_keys_are_known() {
 }
 
 #[tokio::test]
+async fn foreign_token_needs_no_key() {
+    let fixture = Fixture::new().await;
+    for (claim, value, error) in [
+        (
+            "iss",
+            json!("https://issuer.example"),
+            VerifyError::Mismatch,
+        ),
+        ("aud", json!("https://other.example"), VerifyError::Mismatch),
+        ("email", json!("push@other.example"), VerifyError::Mismatch),
+        ("exp", json!(now().timestamp() - 61), VerifyError::Stale),
+    ] {
+        let mut claims = claims();
+        claims[claim] = value;
+        let header = json!({ "alg": "RS256", "kid": "made-up" });
+        let result = fixture.verify_token(&header, &claims);
+        assert_eq!(result, Err(error), "{claim}");
+    }
+}
+
+#[tokio::test]
 async fn push_without_token_is_refused() {
     let fixture = Fixture::with_keys().await;
     let missing = fixture.verify_headers(&HeaderMap::new()).err();

@@ -70,13 +70,16 @@ pub(super) fn verify(
         return Err(VerifyError::Malformed);
     }
     let signature = decode(signature)?;
-    let keys = keys.keys_with(&kid).ok_or(VerifyError::KeysUnavailable)?;
-    if !keys.verify_rs256(&kid, signed.as_bytes(), &signature) {
-        return Err(VerifyError::Mismatch);
-    }
+    // A token that is rejected with any key causes no fetch of keys.
     let claims: Claims = decode_json(claims)?;
     claims.check_sender(settings)?;
-    claims.check_time(now)
+    claims.check_time(now)?;
+    let keys = keys.keys_with(&kid).ok_or(VerifyError::KeysUnavailable)?;
+    if keys.verify_rs256(&kid, signed.as_bytes(), &signature) {
+        Ok(())
+    } else {
+        Err(VerifyError::Mismatch)
+    }
 }
 
 impl Claims {

@@ -65,8 +65,8 @@ impl Push {
         Self {
             message_id: message
                 .message_id
-                .or(message.message_id_in_snake_case)
-                .filter(is_id),
+                .filter(is_id)
+                .or_else(|| message.message_id_in_snake_case.filter(is_id)),
             address: notification.and_then(|notification| to_route(&notification.address?)),
         }
     }

@@ -160,7 +160,10 @@ fn history_names_added_and_sent_messages() {
                 message("spam", &["SPAM"]), message("trashed", &["TRASH"]),
             ] },
             "no record",
-            { "id": 2, "labelsAdded": [labelled("sent", &["SENT"]), labelled("starred", &["STARRED"])] },
+            { "id": 2, "labelsAdded": [
+                labelled("sent", &["SENT"]), labelled("starred", &["STARRED"]),
+                { "message": { "id": "draft", "labelIds": ["DRAFT"] }, "labelIds": ["SENT"] },
+            ] },
             { "id": "3", "messagesAdded": [message("received", &[]), { "message": {} }] },
             { "id": "4", "messagesDeleted": [message("deleted", &[])] },
         ],
@@ -170,7 +173,10 @@ fn history_names_added_and_sent_messages() {
     assert_eq!(page.next_page.as_deref(), Some("next"));
     assert_eq!(page.history_id.as_deref(), Some("77"));
     let (ids, results): (Vec<_>, Vec<_>) = page.records.iter().map(|raw| read_record(raw)).unzip();
-    assert_eq!(ids.concat(), ["received", "trashed", "sent", "received"]);
+    assert_eq!(
+        ids.concat(),
+        ["received", "trashed", "sent", "draft", "received"]
+    );
     let missing = WireError::Missing("message.id");
     assert_eq!(
         results,
@@ -189,6 +195,33 @@ fn page_without_history_may_have_a_next_one() {
     let page: History = serde_json::from_value(json!({ "nextPageToken": "next" })).expect("a page");
     assert_eq!(page.next_page.as_deref(), Some("next"));
     assert!(page.history_id.is_none() && page.records.is_empty());
+}
+
+#[test]
+fn content_of_mail_is_removed() {
+    let kept = json!({ "id": "1", "threadId": "1", "labelIds": [], "historyId": "2",
+        "internalDate": "3", "payload": { "headers": [{ "name": "To", "value": "a@b.example" }] } });
+    let strip = |message: &Value| {
+        let raw = to_raw_value(message).expect("JSON");
+        without_content(raw).expect("JSON").get().to_owned()
+    };
+    assert_eq!(strip(&kept), kept.to_string(), "unchanged");
+    let mut whole = kept.clone();
+    (whole["snippet"], whole["raw"]) = (json!("Dear"), json!("RGVhcg"));
+    whole["payload"]["body"] = json!({ "data": "RGVhcg" });
+    whole["payload"]["parts"] = json!([{ "body": { "data": "RGVhcg" } }]);
+    assert_eq!(strip(&whole), kept.to_string());
+    for (odd, expected) in [
+        (json!("Dear"), "{}"),
+        (json!(["Dear"]), "{}"),
+        (json!({ "payload": "Dear" }), r#"{"payload":{}}"#),
+        (
+            json!({ "payload": { "body": "Dear" } }),
+            r#"{"payload":{}}"#,
+        ),
+    ] {
+        assert_eq!(strip(&odd), expected);
+    }
 }
 
 proptest! {

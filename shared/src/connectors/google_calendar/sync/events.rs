@@ -11,14 +11,13 @@
 //! Source: "Synchronize resources efficiently" at developers.google.com.
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::root::NAME;
 use crate::connectors::cursor::{load_cursor, save_cursor};
 use crate::connectors::error::permanent_error;
 use crate::connectors::google::{ApiError, Call, Client};
-use crate::connectors::google_calendar::client::{EVENTS, call, url};
+use crate::connectors::google_calendar::client::{EVENTS, call, is_gone, list_error, url};
 use crate::connectors::google_calendar::normalize::{NormalizeContext, normalize_rows};
 use crate::connectors::google_calendar::wire::Page;
 use crate::connectors::page::PageContent;
@@ -39,8 +38,6 @@ const TOKEN_FIELDS: &str = "nextPageToken,nextSyncToken";
 
 /// Reason of a rejected `updatedMin`.
 const TOO_LONG_AGO: &str = "updatedMinTooLongAgo";
-/// Reason of a token that Google does not know.
-const INVALID: &str = "invalid";
 
 /// Position in a calendar.
 #[derive(Debug, Serialize, Deserialize)]
@@ -123,11 +120,14 @@ pub(super) async fn read_page(
     let list = walk.list;
     let response = match fetch(client, request, calendar, &cursor, &walk).await {
         Ok(response) => response,
-        Err(error) if list == List::Past && is_gone(&error) && error.code == TOO_LONG_AGO => {
+        Err(error) if is_too_long_ago(&error, &walk) => {
             cursor.walk = Some(Walk::of(List::Everything));
             return continued(&cursor, PageContent::default());
         }
-        Err(error) => return Err(page_error(error, &walk)),
+        Err(error) => {
+            let has_token = list == List::Changes || walk.page.is_some();
+            return Err(list_error(error, has_token));
+        }
     };
     let page: Page<'_> = response.json()?;
     let content = if list == List::Token {
@@ -199,23 +199,9 @@ async fn fetch(
     client.get(&call, url, &query).await
 }
 
-fn is_gone(error: &ApiError) -> bool {
-    error.is(StatusCode::GONE)
-}
-
-/// Maps the error of an expired or unknown token, which restarts the stream.
+/// Whether Google rejects the start of a read of the past.
 ///
-/// The status decides, because some of these responses have no reason.
-fn page_error(error: ApiError, walk: &Walk) -> ConnectorError {
-    let has_token = walk.list == List::Changes || walk.page.is_some();
-    let is_unknown = error.is(StatusCode::BAD_REQUEST) && error.code == INVALID;
-    if !(is_gone(&error) || (is_unknown && has_token)) {
-        return error.into();
-    }
-    match error.cause {
-        ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => {
-            ConnectorError::CursorExpired(source)
-        }
-        other => other,
-    }
+/// Its first page has no token that could have expired, so its error needs no reason.
+fn is_too_long_ago(error: &ApiError, walk: &Walk) -> bool {
+    walk.list == List::Past && is_gone(error) && (walk.page.is_none() || error.code == TOO_LONG_AGO)
 }

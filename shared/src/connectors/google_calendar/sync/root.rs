@@ -1,6 +1,7 @@
 //! Root stream: the calendars that a person may write to, each with a stream and a subscription.
 //!
-//! An unreadable calendar makes the pass partial, so that its stream does not end.
+//! An unreadable calendar makes the pass partial, so that its stream does not end. An expired page
+//! token restarts the list.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::EVENTS;
 use crate::connectors::cursor::{load_cursor, save_cursor};
 use crate::connectors::error::permanent_error;
 use crate::connectors::google::{Call, Client};
-use crate::connectors::google_calendar::client::{CALENDARS, call, url};
+use crate::connectors::google_calendar::client::{CALENDARS, call, list_error, url};
 use crate::connectors::google_calendar::wire::{Calendar, Page, WireError, read};
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
@@ -54,7 +55,11 @@ pub(super) async fn read_page(
     let mut query = vec![("maxResults", size.as_str())];
     query.extend(cursor.page.as_deref().map(|page| ("pageToken", page)));
     let url = url(client, &["users", "me", "calendarList"]);
-    let response = client.get(&call, url, &query).await?;
+    let response = client.get(&call, url, &query).await;
+    let response = response.map_err(|error| match cursor.page {
+        Some(_) => list_error(error, true),
+        None => error.into(),
+    })?;
     let page: Page<'_> = response.json()?;
     let rows = page
         .items

@@ -108,6 +108,21 @@ async fn unreadable_calendar_makes_whole_pass_partial() {
 }
 
 #[tokio::test]
+async fn expired_page_token_restarts_list() {
+    let calendars = Calendars::start().await;
+    let second_page = json!({ "page": "p2", "is_partial": false });
+    for (cursor, status, code) in [
+        (Some(second_page.clone()), 400, "cursor_expired"),
+        (Some(second_page), 410, "cursor_expired"),
+        (None, 400, "permanent"),
+    ] {
+        calendars.answer(status, error(status, "invalid")).await;
+        let result = calendars.read("calendars", cursor).await;
+        assert_eq!(result.expect_err("rejected").code(), code, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn response_without_list_retires_no_stream() {
     let calendars = Calendars::start().await;
     calendars

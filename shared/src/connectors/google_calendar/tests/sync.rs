@@ -211,6 +211,18 @@ async fn unknown_token_restarts_stream() {
 }
 
 #[tokio::test]
+async fn old_floor_without_reason_reads_whole_calendar() {
+    let calendars = Calendars::start().await;
+    let mut past = changes_since("a");
+    past["walk"] = json!({ "list": "past" });
+    calendars.answer(410, json!({})).await;
+    let page = calendars.read(STREAM, Some(past)).await.expect("a page");
+    assert!(page.has_more);
+    assert_eq!(page.cursor["walk"]["list"], "everything");
+    assert_eq!(page.cursor["sync"], "a");
+}
+
+#[tokio::test]
 async fn old_floor_reads_whole_calendar() {
     let calendars = Calendars::start().await;
     calendars
