@@ -1,11 +1,12 @@
-//! Calls of the Drive API, with their costs.
+//! Calls of the Drive API, with their costs, and the error of an expired page token.
 //!
 //! Source of the costs: "Usage limits" of the Drive API at developers.google.com.
 
+use http::StatusCode;
 use url::Url;
 
-use crate::connectors::Access;
-use crate::connectors::google::{Call, Client};
+use crate::connectors::google::{ApiError, Call, Client};
+use crate::connectors::{Access, ConnectorError};
 use crate::http::Priority;
 
 /// Scope of changes and of the metadata of files.
@@ -35,4 +36,17 @@ pub(super) const fn call<'a>(access: &'a Access, operation: &'static str, units:
 pub(super) fn url(client: &Client, path: &[&str]) -> Url {
     let path: Vec<&str> = ["drive", "v3"].iter().chain(path).copied().collect();
     client.api_url(&path)
+}
+
+/// Maps an error of a call with a page token. A token that is no longer valid has several forms.
+pub(super) fn expired_token(error: ApiError) -> ConnectorError {
+    let is_invalid = error.is(StatusCode::BAD_REQUEST) && error.code == "invalid";
+    if is_invalid || error.is(StatusCode::NOT_FOUND) || error.is(StatusCode::GONE) {
+        let source = match error.cause {
+            ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => source,
+            other => return other,
+        };
+        return ConnectorError::CursorExpired(source);
+    }
+    error.into()
 }

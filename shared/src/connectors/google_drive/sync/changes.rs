@@ -8,15 +8,14 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::drive_of;
 use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
 use crate::connectors::error::permanent_error;
-use crate::connectors::google::{ApiError, Call, Client};
-use crate::connectors::google_drive::client::{LIST, READ, call, url};
+use crate::connectors::google::{Call, Client};
+use crate::connectors::google_drive::client::{LIST, READ, call, expired_token, url};
 use crate::connectors::google_drive::directory;
 use crate::connectors::google_drive::normalize::NormalizeContext;
 use crate::connectors::google_drive::wire::{Change, File, WireError, read};
@@ -323,17 +322,4 @@ async fn with_names(
         },
     )
     .await
-}
-
-/// Maps an error of a call with a page token. A token that is no longer valid has several forms.
-fn expired_token(error: ApiError) -> ConnectorError {
-    let is_invalid = error.is(StatusCode::BAD_REQUEST) && error.code == "invalid";
-    if is_invalid || error.is(StatusCode::NOT_FOUND) || error.is(StatusCode::GONE) {
-        let source = match error.cause {
-            ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => source,
-            other => return other,
-        };
-        return ConnectorError::CursorExpired(source);
-    }
-    error.into()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{DRIVE, FILES, SHARED_DRIVES};
 use crate::connectors::cursor::{load_cursor, save_cursor};
 use crate::connectors::google::{ApiError, Call, Client};
-use crate::connectors::google_drive::client::{LIST, READONLY, call, url};
+use crate::connectors::google_drive::client::{LIST, READONLY, call, expired_token, url};
 use crate::connectors::google_drive::directory;
 use crate::connectors::google_drive::wire::{Drive, WireError, read};
 use crate::connectors::rows::UnreadableRows;
@@ -50,11 +50,7 @@ pub(super) async fn read_page(
     let size = request.page_size(PAGE);
     let page = match list(client, request, cursor.page.as_deref(), size).await {
         Ok(page) => page,
-        Err(error) => {
-            let error = error.cause;
-            if !is_withheld(&error) {
-                return Err(error);
-            }
+        Err(error) if is_withheld(&error.cause) => {
             streams.push(SHARED_DRIVES.to_owned());
             return Ok(SyncPage {
                 streams: specs(&streams),
@@ -63,6 +59,8 @@ pub(super) async fn read_page(
                 ..SyncPage::empty(save_cursor(&Cursor::default())?)
             });
         }
+        Err(error) if cursor.page.is_some() => return Err(expired_token(error)),
+        Err(error) => return Err(error.into()),
     };
     let mut unreadable = UnreadableRows::default();
     let mut directory_updates: Vec<DirectoryEntry> = Vec::new();

@@ -343,6 +343,19 @@ async fn withheld_scope_retires_no_drive() {
 }
 
 #[tokio::test]
+async fn expired_page_of_drives_begins_the_list_again() {
+    let (server, drive, _) = drive().await;
+    mock(&server, DRIVES, 400, error(400, "invalid")).await;
+    for (cursor, code) in [
+        (json!({ "page": "p" }), "cursor_expired"),
+        (json!({}), "permanent"),
+    ] {
+        let result = drive.sync(request("drives", Some(cursor))).await;
+        assert_eq!(result.expect_err("an error").code(), code);
+    }
+}
+
+#[tokio::test]
 async fn channel_watches_the_log_of_its_stream() {
     let (server, drive, _) = drive().await;
     mock(&server, START, 200, json!({ "startPageToken": "7" })).await;
