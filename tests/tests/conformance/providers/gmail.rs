@@ -10,7 +10,7 @@ pub(crate) fn provider() -> Provider {
         slug: "gmail",
         // Otherwise Gmail drops notifications of the same second.
         prepare: |simulator| simulator.change_gmail(|gmail| gmail.notification_milliseconds = 0),
-        page_requests: "users/me/*maxResults",
+        page_requests: "users/me/*?*maxResults",
         next_page_requests: "users/me/messages/",
         token_requests: "POST /google/token",
         identity_requests: "userinfo",
