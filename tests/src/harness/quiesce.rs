@@ -104,8 +104,8 @@ impl System {
                  SELECT format('pending delivery %s of %s', event, provider) FROM deliveries \
                  WHERE outcome = 'pending' \
                  UNION ALL \
-                 SELECT format('due sync of %s', provider) FROM connection_routes \
-                 WHERE polling AND (next_sync_at <= now() OR streams_requested_at <= now())",
+                 SELECT format('due work of %s', provider) FROM connection_routes \
+                 WHERE polling AND least(next_sync_at, streams_requested_at, subscriptions_at) <= now()",
             )
             .fetch_all(self.db.pool())
             .await
@@ -137,8 +137,10 @@ impl System {
     ///
     /// # Panics
     ///
-    /// When Postgres does not respond.
+    /// When work is left after a minute, or Postgres does not respond.
     pub async fn set_subscriptions_near_expiry(&self) {
+        // The reconciliation that creates the subscriptions must be over.
+        self.drain().await;
         sqlx::query("UPDATE subscriptions SET expires_at = now() + interval '5 days'")
             .execute(self.db.pool())
             .await

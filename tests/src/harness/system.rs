@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use futures::future::LocalBoxFuture;
 use provider_sim::{Config, Simulator};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -122,7 +123,12 @@ impl SystemBuilder {
     /// # Panics
     ///
     /// When something does not start.
-    pub async fn start(mut self) -> System {
+    pub fn start(self) -> LocalBoxFuture<'static, System> {
+        // The settings of all simulated providers make it large.
+        Box::pin(self.start_all())
+    }
+
+    async fn start_all(mut self) -> System {
         let db = match self.database.take() {
             Some(database) => database,
             None => TestDb::create().await,

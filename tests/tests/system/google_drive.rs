@@ -5,6 +5,7 @@ mod grant;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use shared::clock::{Clock, SystemClock};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
@@ -192,7 +193,7 @@ async fn uploaders_times_lose_no_change() {
     assert_eq!(acme.count_kind(&old, "file_updated").await, 1);
     assert_eq!(acme.count_kind(&next, "file_created").await, 1);
     let feed = acme.tenant.feed().await;
-    let now = chrono::Utc::now().to_rfc3339();
+    let now = SystemClock.now().to_rfc3339();
     let is_future = |signal: &&Value| signal["timestamp"].as_str().expect("a time") > now.as_str();
     assert_eq!(feed.iter().find(is_future), None);
 }

@@ -150,7 +150,7 @@ pub(super) struct History {
     pub(super) next_page: Option<String>,
     /// The mailbox's present position.
     #[serde(rename = "historyId", default, deserialize_with = "id")]
-    pub(super) history_id: Option<String>,
+    pub(super) position: Option<String>,
 }
 
 /// A change of the mailbox. The field `messages` repeats what the typed lists say.
@@ -198,7 +198,7 @@ pub(super) struct Profile {
     #[serde(rename = "emailAddress", default, deserialize_with = "text")]
     pub(super) address: Option<String>,
     #[serde(rename = "historyId", default, deserialize_with = "id")]
-    pub(super) history_id: Option<String>,
+    pub(super) position: Option<String>,
 }
 
 /// A registration for pushes.

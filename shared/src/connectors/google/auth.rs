@@ -5,7 +5,7 @@
 //! last connection that ends revokes it. Each connection has tokens with its own scopes, because
 //! earlier scopes are not included.
 //!
-//! Sources: "Using OAuth 2.0 for Web Server Applications" and "OpenID Connect" at
+//! Sources: "Using OAuth 2.0 for Web Server Applications" and "`OpenID` Connect" at
 //! developers.google.com.
 
 use http::StatusCode;
@@ -133,7 +133,7 @@ impl Google<'_> {
         let tokens = response.into_set(self.client.now()).map_err(Err)?;
         let identity = self.identity(&tokens).await.map_err(Err)?;
         let is_granted = |scope: &&str| scopes.iter().any(|granted| granted == scope);
-        if self.product.needed.iter().all(|scope| is_granted(&scope)) {
+        if self.product.needed.iter().all(is_granted) {
             return Ok(Consent {
                 tokens,
                 scopes,

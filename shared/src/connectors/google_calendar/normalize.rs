@@ -76,34 +76,34 @@ struct Fact {
 
 /// Normalizes the rows of a page; an unreadable one does not affect the others.
 pub(super) fn normalize_rows(context: &NormalizeContext<'_>, rows: &[&RawValue]) -> PageContent {
-    let mut content = PageContent::default();
+    let mut page = PageContent::default();
     let mut updates: HashMap<String, (usize, Voice)> = HashMap::new();
     for raw in rows {
         let result = read_row(context, raw);
-        let withheld = if result.is_err() { withhold(raw) } else { None };
-        let kept = withheld.as_deref().unwrap_or(raw);
-        let Some((signals, voice)) = content.unreadable.take(kept, result) else {
+        let public = if result.is_err() { withhold(raw) } else { None };
+        let kept = public.as_deref().unwrap_or(raw);
+        let Some((signals, voice)) = page.unreadable.take(kept, result) else {
             continue;
         };
         for signal in signals {
             if signal.kind != SignalKind::EventUpdated {
-                content.signals.push(signal);
+                page.signals.push(signal);
                 continue;
             }
             match updates.entry(signal.dedupe_key.clone()) {
                 Entry::Vacant(entry) => {
-                    entry.insert((content.signals.len(), voice));
-                    content.signals.push(signal);
+                    entry.insert((page.signals.len(), voice));
+                    page.signals.push(signal);
                 }
                 Entry::Occupied(mut entry) if voice < entry.get().1 => {
-                    content.signals[entry.get().0] = signal;
+                    page.signals[entry.get().0] = signal;
                     entry.get_mut().1 = voice;
                 }
                 Entry::Occupied(_) => {}
             }
         }
     }
-    content
+    page
 }
 
 /// The part of an unreadable row that may be stored; `None` if that is the whole row.

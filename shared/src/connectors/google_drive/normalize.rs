@@ -124,7 +124,7 @@ impl<'a> NormalizeContext<'a> {
         ];
         let signals = facts.into_iter().flatten();
         Ok(signals
-            .map(|fact| self.signal(fact, self.subject(file, id), file.drive_id.as_deref(), raw))
+            .map(|fact| self.signal(fact, Self::subject(file, id), file.drive_id.as_deref(), raw))
             .collect())
     }
 
@@ -244,7 +244,7 @@ impl<'a> NormalizeContext<'a> {
         time.filter(|time| time.0 >= self.floor)
     }
 
-    fn subject(&self, file: &File, id: &str) -> Subject {
+    fn subject(file: &File, id: &str) -> Subject {
         let kind = if file.is_folder() { "folder" } else { "file" };
         Subject {
             kind: kind.to_owned(),

@@ -61,7 +61,7 @@ mod tests {
         let now = DateTime::from_timestamp(1_700_000_000, 0).expect("a timestamp");
         let headers = headers.iter().cloned();
         let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
-        max_age(&HeaderMap::from_iter(headers), now).num_minutes()
+        max_age(&headers.collect::<HeaderMap>(), now).num_minutes()
     }
 
     #[test]

@@ -9,10 +9,10 @@ pub(crate) fn provider() -> Provider {
     Provider {
         slug: "google_calendar",
         prepare: |simulator| {
-            simulator.change_google_calendar(|settings| settings.max_page_size = 20)
+            simulator.change_google_calendar(|settings| settings.max_page_size = 20);
         },
         page_requests: "GET /google/calendar/v3/calendars/*/events",
-        next_page_requests: "GET /google/calendar/v3/calendars/*pageToken",
+        next_page_requests: "GET /google/calendar/v3/calendars/*?*pageToken",
         token_requests: "POST /google/token",
         identity_requests: "userinfo",
         refresh_counter: "google.refreshes",

@@ -47,14 +47,14 @@ fn collect_messages(value: &Value, found: &mut BTreeMap<String, Value>) {
                 found.insert(id.to_owned(), value.clone());
                 return;
             }
-            members
-                .values()
-                .for_each(|member| collect_messages(member, found));
+            for member in members.values() {
+                collect_messages(member, found);
+            }
         }
         Value::Array(elements) => {
-            elements
-                .iter()
-                .for_each(|element| collect_messages(element, found));
+            for element in elements {
+                collect_messages(element, found);
+            }
         }
         _ => {}
     }

@@ -97,7 +97,7 @@ async fn start(
     request: &SyncRequest,
 ) -> Result<Cursor, ConnectorError> {
     let profile = mailbox.get_profile().await?;
-    let history = profile.history_id;
+    let history = profile.position;
     Ok(Cursor {
         floor: request.floor(),
         history: history.ok_or_else(|| permanent_error("the profile names no position"))?,
@@ -124,7 +124,7 @@ async fn read_history(
         backfill.history_read_at = mailbox.client.now();
     }
     cursor.page.clone_from(&history.next_page);
-    if let (None, Some(position)) = (&history.next_page, &history.history_id) {
+    if let (None, Some(position)) = (&history.next_page, &history.position) {
         cursor.history.clone_from(position);
     }
     let mut ids = Vec::new();

@@ -94,7 +94,7 @@ async fn first_read_resumes_and_follows_new_mail() {
             let start: u64 = start.expect("a position").1.parse().expect("a number");
             let id = format!("m-{start}");
             let rest = json!({ "historyId": (start + 1).to_string() });
-            ResponseTemplate::new(200).set_body_json(history(&[&id], rest))
+            ResponseTemplate::new(200).set_body_json(history(&[&id], &rest))
         })
         .mount(&server)
         .await;
@@ -163,7 +163,7 @@ async fn first_read_ends_behind_the_floor() {
         &server,
         "history",
         200,
-        history(&["m1"], json!({ "historyId": "2" })),
+        history(&["m1"], &json!({ "historyId": "2" })),
     )
     .await;
     let page = read(&gmail, Some(page.cursor)).await;

@@ -82,7 +82,7 @@ pub(super) async fn respond(server: &MockServer, at: &str, status: u16, body: Va
         .await;
 }
 
-pub(super) fn history(ids: &[&str], rest: Value) -> Value {
+pub(super) fn history(ids: &[&str], rest: &Value) -> Value {
     let added = ids
         .iter()
         .map(|id| json!({ "message": { "id": id, "labelIds": ["INBOX"] } }));
@@ -115,8 +115,8 @@ pub(super) fn set(ids: &[&str]) -> BTreeSet<String> {
 }
 
 /// A cursor behind the first read.
-fn cursor(history: &str) -> Option<Value> {
-    Some(json!({ "floor": floor(), "history": history }))
+fn cursor(history: &str) -> Value {
+    json!({ "floor": floor(), "history": history })
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn root_lists_messages_and_watch() {
 async fn expired_history_restarts_the_stream() {
     let (server, gmail) = gmail(&[]).await;
     respond(&server, "history", 404, not_found()).await;
-    let result = gmail.sync(request("messages", cursor("1"))).await;
+    let result = gmail.sync(request("messages", Some(cursor("1")))).await;
     assert!(
         matches!(result, Err(ConnectorError::CursorExpired(_))),
         "{result:?}"
@@ -153,14 +153,14 @@ async fn refused_page_token_restarts_the_stream() {
     let (server, gmail) = gmail(&[]).await;
     let reason = |reason: &str| json!({ "error": { "code": 400, "errors": [{ "domain": "global", "reason": reason }] } });
     respond(&server, "history", 400, reason("invalidArgument")).await;
-    let result = gmail.sync(request("messages", cursor("1"))).await;
+    let result = gmail.sync(request("messages", Some(cursor("1")))).await;
     assert!(
         matches!(result, Err(ConnectorError::CursorExpired(_))),
         "{result:?}"
     );
     server.reset().await;
     respond(&server, "history", 400, reason("failedPrecondition")).await;
-    let result = gmail.sync(request("messages", cursor("1"))).await;
+    let result = gmail.sync(request("messages", Some(cursor("1")))).await;
     assert!(
         matches!(result, Err(ConnectorError::Permanent(_))),
         "{result:?}"
@@ -176,10 +176,10 @@ async fn deleted_message_does_not_hold_the_position() {
         &server,
         "history",
         200,
-        history(&["m1", "gone", "m2"], rest),
+        history(&["m1", "gone", "m2"], &rest),
     )
     .await;
-    let page = read(&gmail, cursor("1")).await;
+    let page = read(&gmail, Some(cursor("1"))).await;
     assert_eq!(keys(&page), set(&["m1", "m2"]));
     assert_eq!(page.cursor["history"], "77");
     assert!(page.unreadable_rows.is_empty() && !page.has_more);
@@ -203,12 +203,12 @@ async fn empty_pages_with_tokens_are_followed() {
             ResponseTemplate::new(200).set_body_json(match value("pageToken") {
                 None => json!({ "nextPageToken": "second", "historyId": "77" }),
                 Some("second") => json!({ "nextPageToken": "third" }),
-                Some(_) => history(&["m3"], json!({ "historyId": "78" })),
+                Some(_) => history(&["m3"], &json!({ "historyId": "78" })),
             })
         })
         .mount(&server)
         .await;
-    let (mut at, mut found, mut pages) = (cursor("1"), BTreeSet::new(), 0);
+    let (mut at, mut found, mut pages) = (Some(cursor("1")), BTreeSet::new(), 0);
     loop {
         let page = read(&gmail, at.take()).await;
         found.extend(keys(&page));
@@ -227,7 +227,7 @@ async fn empty_pages_with_tokens_are_followed() {
 async fn response_without_position_keeps_the_last_one() {
     let (server, gmail) = gmail(&[]).await;
     respond(&server, "history", 200, json!({})).await;
-    let page = read(&gmail, cursor("5")).await;
+    let page = read(&gmail, Some(cursor("5"))).await;
     assert_eq!(page.cursor["history"], "5");
     assert!(!page.has_more && page.signals.is_empty());
 }
@@ -239,12 +239,12 @@ async fn failed_message_fails_the_page() {
         &server,
         "history",
         200,
-        history(&["m1", "m2"], json!({ "historyId": "77" })),
+        history(&["m1", "m2"], &json!({ "historyId": "77" })),
     )
     .await;
     respond(&server, "messages/m1", 200, message("m1", 1)).await;
     respond(&server, "messages/m2", 500, json!({})).await;
-    let result = gmail.sync(request("messages", cursor("1"))).await;
+    let result = gmail.sync(request("messages", Some(cursor("1")))).await;
     assert!(
         matches!(result, Err(ConnectorError::Transient(_))),
         "{result:?}"
@@ -258,14 +258,14 @@ async fn page_of_another_server_deletes_no_message() {
         &server,
         "history",
         200,
-        history(&["m1"], json!({ "historyId": "77" })),
+        history(&["m1"], &json!({ "historyId": "77" })),
     )
     .await;
     Mock::given(path("/gmail/v1/users/me/messages/m1"))
         .respond_with(ResponseTemplate::new(404).set_body_string("<html>not here</html>"))
         .mount(&server)
         .await;
-    let result = gmail.sync(request("messages", cursor("1"))).await;
+    let result = gmail.sync(request("messages", Some(cursor("1")))).await;
     assert!(
         matches!(result, Err(ConnectorError::Denied { .. })),
         "{result:?}"
@@ -279,12 +279,12 @@ async fn unreadable_message_costs_one_row() {
         &server,
         "history",
         200,
-        history(&["m1", "m2"], json!({ "historyId": "77" })),
+        history(&["m1", "m2"], &json!({ "historyId": "77" })),
     )
     .await;
     respond(&server, "messages/m1", 200, json!({ "id": "m1" })).await;
     respond(&server, "messages/m2", 200, message("m2", 2)).await;
-    let page = read(&gmail, cursor("1")).await;
+    let page = read(&gmail, Some(cursor("1"))).await;
     assert_eq!(keys(&page), set(&["m2"]));
     assert_eq!(page.unreadable_rows[0].id.as_deref(), Some("m1"));
 }
@@ -297,10 +297,10 @@ async fn only_headers_are_asked_for() {
         &server,
         "history",
         200,
-        history(&["m1"], json!({ "historyId": "77" })),
+        history(&["m1"], &json!({ "historyId": "77" })),
     )
     .await;
-    read(&gmail, cursor("1")).await;
+    read(&gmail, Some(cursor("1"))).await;
     let requests = server.received_requests().await.expect("requests");
     let query: Vec<_> = requests[1].url.query_pairs().into_owned().collect();
     let value = |name: &str| {
@@ -326,7 +326,7 @@ async fn only_headers_are_asked_for() {
 async fn content_of_mail_is_not_kept() {
     let (server, gmail) = gmail(&[]).await;
     let rest = json!({ "historyId": "77" });
-    respond(&server, "history", 200, history(&["m1", "m2"], rest)).await;
+    respond(&server, "history", 200, history(&["m1", "m2"], &rest)).await;
     let mut whole = message("m1", 1);
     whole["snippet"] = json!("Dear");
     whole["payload"]["body"] = json!({ "data": "Dear" });
@@ -334,7 +334,7 @@ async fn content_of_mail_is_not_kept() {
     // A row that is not readable is kept for operators.
     whole["internalDate"] = Value::Null;
     respond(&server, "messages/m2", 200, whole).await;
-    let page = read(&gmail, cursor("1")).await;
+    let page = read(&gmail, Some(cursor("1"))).await;
     assert_eq!((page.signals.len(), page.unreadable_rows.len()), (1, 1));
     for text in [page.signals[0].raw.get(), &page.unreadable_rows[0].row] {
         assert!(!text.contains("Dear") && text.contains("Grace"), "{text}");

@@ -1,4 +1,4 @@
-//! Verification of the OpenID Connect token that Pub/Sub sends with a push.
+//! Verification of the `OpenID` Connect token that Pub/Sub sends with a push.
 //!
 //! Every user of Google's can obtain a token for any audience, so the token must also name the
 //! service account of the operator's subscription. It does not cover the body.

@@ -22,7 +22,10 @@ pub(in super::super) fn parse_mailboxes(value: &str) -> Vec<Mailbox> {
     let line = to_line(value);
     match MessageStream::new(line.as_bytes()).parse_address() {
         HeaderValue::Address(addresses) => {
-            let addresses = addresses.into_list().into_iter().map(to_mailbox);
+            let addresses = addresses
+                .into_list()
+                .into_iter()
+                .map(|one| to_mailbox(&one));
             addresses
                 .filter(|mailbox| mailbox.address.is_some() || mailbox.name.is_some())
                 .collect()
@@ -49,7 +52,7 @@ fn to_line(value: &str) -> String {
     line
 }
 
-fn to_mailbox(parsed: Addr<'_>) -> Mailbox {
+fn to_mailbox(parsed: &Addr<'_>) -> Mailbox {
     let is_address = |text: &String| {
         let has_parts = text.split('@').filter(|part| !part.is_empty()).count() >= 2;
         has_parts && !text.contains(|c: char| c.is_whitespace() || c.is_control())

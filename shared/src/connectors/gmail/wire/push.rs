@@ -43,9 +43,9 @@ struct Message {
     #[serde(default, deserialize_with = "text")]
     data: Option<String>,
     #[serde(rename = "messageId", default, deserialize_with = "text")]
-    message_id: Option<String>,
+    id: Option<String>,
     #[serde(rename = "message_id", default, deserialize_with = "text")]
-    message_id_in_snake_case: Option<String>,
+    id_in_snake_case: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -64,9 +64,9 @@ impl Push {
             |id: &String| id.len() <= MAX_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
         Self {
             message_id: message
-                .message_id
+                .id
                 .filter(is_id)
-                .or_else(|| message.message_id_in_snake_case.filter(is_id)),
+                .or_else(|| message.id_in_snake_case.filter(is_id)),
             address: notification.and_then(|notification| to_route(&notification.address?)),
         }
     }

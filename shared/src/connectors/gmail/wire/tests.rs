@@ -89,7 +89,7 @@ fn encoded_words_are_decoded() {
     assert_eq!(decode_text(" \r\n "), None);
 }
 
-fn push(message: Value) -> Push {
+fn push(message: &Value) -> Push {
     Push::parse(
         json!({ "message": message, "subscription": "s" })
             .to_string()
@@ -115,11 +115,11 @@ fn push_is_read_in_every_spelling() {
         ] {
             for name in ["messageId", "message_id"] {
                 let message = json!({ "data": data, name: "2070443601311540" });
-                assert_eq!(push(message), expected, "{data} {name}");
+                assert_eq!(push(&message), expected, "{data} {name}");
             }
             let both = json!({ "data": data, "messageId": "2070443601311540",
                                "message_id": "2070443601311540" });
-            assert_eq!(push(both), expected);
+            assert_eq!(push(&both), expected);
         }
     }
 }
@@ -138,10 +138,10 @@ fn push_without_mailbox_has_no_route() {
         data(json!({ "emailAddress": "no address" })),
         data(json!({ "emailAddress": long })),
     ] {
-        assert_eq!(push(message.clone()).address, None, "{message}");
+        assert_eq!(push(&message).address, None, "{message}");
     }
     for id in [json!("a b"), json!(""), json!("x".repeat(101)), json!(7)] {
-        assert_eq!(push(json!({ "messageId": id })).message_id, None, "{id}");
+        assert_eq!(push(&json!({ "messageId": id })).message_id, None, "{id}");
     }
     assert_eq!(Push::parse(b"\xff not JSON"), Push::default());
 }
@@ -171,7 +171,7 @@ fn history_names_added_and_sent_messages() {
     }))
     .expect("a page");
     assert_eq!(page.next_page.as_deref(), Some("next"));
-    assert_eq!(page.history_id.as_deref(), Some("77"));
+    assert_eq!(page.position.as_deref(), Some("77"));
     let (ids, results): (Vec<_>, Vec<_>) = page.records.iter().map(|raw| read_record(raw)).unzip();
     assert_eq!(
         ids.concat(),
@@ -194,7 +194,7 @@ fn history_names_added_and_sent_messages() {
 fn page_without_history_may_have_a_next_one() {
     let page: History = serde_json::from_value(json!({ "nextPageToken": "next" })).expect("a page");
     assert_eq!(page.next_page.as_deref(), Some("next"));
-    assert!(page.history_id.is_none() && page.records.is_empty());
+    assert!(page.position.is_none() && page.records.is_empty());
 }
 
 #[test]

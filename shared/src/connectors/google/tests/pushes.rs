@@ -73,9 +73,9 @@ fn token_of_either_active_secret_is_accepted() {
         assert!(verify(&headers, &[NEW, OLD]).is_ok(), "{secret}");
     }
     let retired = verify(&headers(&token(OLD), &[]), &[NEW]);
-    assert_eq!(retired.unwrap_err(), VerifyError::Mismatch);
+    assert_eq!(retired.expect_err("rejected"), VerifyError::Mismatch);
     let none = verify(&headers(&token(NEW), &[]), &[]);
-    assert_eq!(none.unwrap_err(), VerifyError::NotConfigured);
+    assert_eq!(none.expect_err("rejected"), VerifyError::NotConfigured);
 }
 
 #[test]
@@ -93,13 +93,19 @@ fn other_tokens_are_rejected() {
         ("not base64!", VerifyError::Malformed),
     ] {
         let rejected = verify(&headers(token, &[]), &[NEW]);
-        assert_eq!(rejected.unwrap_err(), error, "{token}");
+        assert_eq!(rejected.expect_err("rejected"), error, "{token}");
     }
     let moved = headers(&genuine, &[("x-goog-channel-id", Some(other_channel))]);
-    assert_eq!(verify(&moved, &[NEW]).unwrap_err(), VerifyError::Mismatch);
+    assert_eq!(
+        verify(&moved, &[NEW]).expect_err("rejected"),
+        VerifyError::Mismatch
+    );
     let mut twice = headers(&genuine, &[]);
     twice.append("x-goog-channel-token", HeaderValue::from_static("other"));
-    assert_eq!(verify(&twice, &[NEW]).unwrap_err(), VerifyError::Malformed);
+    assert_eq!(
+        verify(&twice, &[NEW]).expect_err("rejected"),
+        VerifyError::Malformed
+    );
 }
 
 #[test]
@@ -112,7 +118,10 @@ fn missing_headers_are_named() {
         "x-goog-message-number",
     ] {
         let rejected = verify(&headers(&token(NEW), &[(name, None)]), &[NEW]);
-        assert_eq!(rejected.unwrap_err(), VerifyError::MissingHeader(name));
+        assert_eq!(
+            rejected.expect_err("rejected"),
+            VerifyError::MissingHeader(name)
+        );
     }
 }
 
