@@ -133,7 +133,7 @@ impl System {
             .expect("the query result");
     }
 
-    /// Lets all subscriptions expire in five days and makes their reconciliation due.
+    /// Lets all subscriptions expire in five days, after a month, and makes their reconciliation due.
     ///
     /// # Panics
     ///
@@ -141,7 +141,9 @@ impl System {
     pub async fn set_subscriptions_near_expiry(&self) {
         // The reconciliation that creates the subscriptions must be over.
         self.drain().await;
-        sqlx::query("UPDATE subscriptions SET expires_at = now() + interval '5 days'")
+        let sql = "UPDATE subscriptions SET expires_at = now() + interval '5 days', \
+                   renewed_at = now() - interval '25 days'";
+        sqlx::query(sql)
             .execute(self.db.pool())
             .await
             .expect("the query result");

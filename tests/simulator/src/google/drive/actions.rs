@@ -96,14 +96,18 @@ impl GoogleDrive {
             touched: Vec::new(),
             changed: BTreeSet::new(),
         };
-        let object = transaction.run(params, &account)?;
+        let object = transaction.run(params, &account);
+        // An impossible action may have created the file on which it failed.
         let facts = transaction.record_facts();
         if when.is_live {
             for resource in &transaction.changed {
                 self.channels.notify(resource);
             }
         }
-        Ok(ActionOutcome { object, facts })
+        Ok(ActionOutcome {
+            object: object?,
+            facts,
+        })
     }
 
     /// The current time, with messages.
