@@ -71,8 +71,8 @@ fn encoded_words_are_decoded() {
     for (value, expected) in [
         ("Plain  words", "Plain  words"),
         (
-            "=?UTF-8?Q?Caf=C3=A9?= at =?ISO-8859-1?Q?f=FCnf?=",
-            "Café at fünf",
+            "=?UTF-8?Q?=C3=89t=C3=A9?= at =?ISO-8859-1?Q?f=FCnf?=",
+            "Été at fünf",
         ),
         ("=?utf-8?B?8J+agA==?=\r\n =?utf-8?B?IQ==?=", "🚀!"),
         ("=?shift_jis?B?g2WDWINn?=", "テスト"),
