@@ -60,7 +60,7 @@ macro_rules! providers {
 
             /// Settings of all providers for tests, with this address in place of the providers'.
             #[cfg(test)]
-            pub(super) fn of_tests(base: &str) -> super::testing::Settings {
+            pub(super) fn of_tests(base: &str) -> Vec<(&'static str, String)> {
                 [$(super::$module::tests::settings(base),)*].concat()
             }
 

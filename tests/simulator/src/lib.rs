@@ -246,6 +246,17 @@ impl Simulator {
         control::unlimited_env(&self.all)
     }
 
+    /// Path of a provider's commands about tokens, below `/_sim/`.
+    ///
+    /// # Panics
+    ///
+    /// If no provider has this slug.
+    pub fn token_commands(&self, slug: &str) -> String {
+        let mut all = self.all.iter();
+        let provider = all.find(|provider| provider.source() == slug);
+        provider.expect("a provider").token_commands()
+    }
+
     /// The providers' slugs, in the order of the registry.
     pub fn slugs(&self) -> Vec<&'static str> {
         self.all.iter().map(|provider| provider.source()).collect()

@@ -24,6 +24,10 @@ pub(crate) trait Provider: Send + Sync {
     fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
+    /// Path of the control API's commands about tokens.
+    fn token_commands(&self) -> String {
+        format!("{}/tokens", self.source())
+    }
     /// Routes of the provider and of its part of the control API.
     fn router(self: Arc<Self>) -> Router;
     /// Containers that the API shows now.

@@ -345,7 +345,8 @@ pub(crate) async fn revoked_grant_requires_reauthorization_but_outage_does_not(
     // Other providers send an event, which their own tests cover.
     if let Some(revoke) = provider.revoke {
         let body = revoke(&connected.account, &connected.admin);
-        system.sim(provider.token_commands, body).await;
+        let commands = system.simulator.token_commands(provider.slug);
+        system.sim(&commands, body).await;
         provider.poll(&connected.tenant).await;
         eventually("the connection needs reauthorization", async || {
             status().await == "needs_reauth"

@@ -23,8 +23,6 @@ pub(crate) struct Provider {
     pub(crate) identity_requests: &'static str,
     /// The simulator's counter of refreshed tokens.
     pub(crate) refresh_counter: &'static str,
-    /// The simulator's path of commands about tokens.
-    pub(crate) token_commands: &'static str,
     /// Command that expires the account's tokens.
     pub(crate) expire: fn(&str, &str) -> Value,
     /// Command that revokes the grant without an event.
@@ -91,7 +89,9 @@ impl Provider {
     /// Expires the account's tokens at the provider.
     pub(crate) async fn expire(&self, system: &System, connected: &ConnectedAccount<'_>) {
         let body = (self.expire)(&connected.account, &connected.admin);
-        system.sim(self.token_commands, body).await;
+        system
+            .sim(&system.simulator.token_commands(self.slug), body)
+            .await;
     }
 
     /// Adds a fault for the requests that match.

@@ -92,7 +92,7 @@ async fn expire(system: &System, account: &Account) {
         "slack" => json!({ "expire": account.id }),
         _ => json!({ "expire": account.admin }),
     };
-    let path = format!("{}/tokens", account.provider);
+    let path = system.simulator.token_commands(account.provider);
     system.sim(&path, body).await;
 }
 

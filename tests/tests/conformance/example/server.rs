@@ -260,7 +260,8 @@ async fn create_channel(
         }
         let channel = Channel {
             resource: text("resource"),
-            resource_id: format!("resource-{number}"),
+            // All channels of a resource have the same.
+            resource_id: format!("id of {}", text("resource")),
             url: text("url"),
             id: id.clone(),
         };

@@ -14,7 +14,6 @@ pub(crate) fn provider() -> Provider {
         token_requests: "access_tokens",
         identity_requests: "GET /user/installations",
         refresh_counter: "github.installation_tokens",
-        token_commands: "github/tokens",
         expire: |_, _| json!({ "expire": "installation" }),
         revoke: None,
         subscriptions: 0,

@@ -16,7 +16,6 @@ pub(crate) fn provider() -> Provider {
         token_requests: "POST /google/token",
         identity_requests: "userinfo",
         refresh_counter: "google.refreshes",
-        token_commands: "google/tokens",
         expire: |account, _| json!({ "expire": account }),
         revoke: Some(|account, _| json!({ "revoke": account })),
         // The primary calendar and another one.

@@ -14,7 +14,6 @@ pub(crate) fn provider() -> Provider {
         token_requests: "POST /google/token",
         identity_requests: "userinfo",
         refresh_counter: "google.refreshes",
-        token_commands: "google/tokens",
         expire: |account, _| json!({ "expire": account }),
         revoke: Some(|account, _| json!({ "revoke": account })),
         // The person's log and a shared drive's.

@@ -14,7 +14,6 @@ pub(crate) fn provider() -> Provider {
         token_requests: "oauth/token",
         identity_requests: "rest/api/3/myself",
         refresh_counter: "jira.refreshes",
-        token_commands: "jira/tokens",
         expire: |_, admin| json!({ "expire": admin }),
         revoke: Some(|_, admin| json!({ "revoke": admin })),
         subscriptions: 1,

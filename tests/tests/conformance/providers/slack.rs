@@ -15,7 +15,6 @@ pub(crate) fn provider() -> Provider {
         token_requests: "oauth.v2.access",
         identity_requests: "auth.test",
         refresh_counter: "slack.refreshes",
-        token_commands: "slack/tokens",
         expire: |account, _| json!({ "expire": account }),
         revoke: Some(|account, _| json!({ "revoke": account })),
         subscriptions: 0,

@@ -102,7 +102,7 @@ async fn delivery_list_reads_only_its_page() {
 /// Inserts [`CONNECTIONS`] of a tenant among as many of other tenants.
 ///
 /// Half of them are at each of two providers, and half of each half are behind. Each has a route,
-/// two streams and a subscription.
+/// two streams, a subscription and a credential.
 async fn insert_connections(test: &TestDb, tenant: TenantId) {
     let statements = [
         "INSERT INTO tenants (id, name) VALUES ($1, 'Acme')",
@@ -122,6 +122,8 @@ async fn insert_connections(test: &TestDb, tenant: TenantId) {
          FROM connections, unnest('{issues:1,comments:1}'::text[]) stream",
         "INSERT INTO subscriptions (tenant_id, connection_id, id, resource) \
          SELECT tenant_id, id, gen_random_uuid(), 'issues' FROM connections",
+        "INSERT INTO credentials (tenant_id, connection_id, holder) \
+         SELECT tenant_id, id, 'account' FROM connections",
         "VACUUM ANALYZE",
     ];
     seed(test, tenant, &statements).await;

@@ -7,7 +7,7 @@ use super::{context, normalize_page, page};
 use crate::connectors::google_calendar::normalize::normalize_rows;
 use crate::model::SignalDraft;
 
-const SERIES: &str = "5hni4sj3ql1669otmjg7sn1mok";
+const SERIES: &str = "c2k8m4p1s6t0v3a7e9g5i1n4r8";
 
 fn key(rest: &str) -> String {
     format!("google_calendar:ada@example.com:event:{rest}")
