@@ -198,9 +198,9 @@ async fn connection_is_read_by_id() {
     }
     let reads = before.delta_to(&Reads::so_far(&test, &db, "%").await);
     assert_eq!(reads.table_scans, 0, "{reads:?}");
-    // The connection, its route, its subscription and at most two streams.
+    // The connection, its route, its subscription, its credential and at most two streams.
     let read: i64 = reads.by_index.values().sum();
-    assert!(read <= CLAIMS * 5, "{read} entries: {reads:?}");
+    assert!(read <= CLAIMS * 6, "{read} entries: {reads:?}");
 }
 
 /// Inserts jobs of a tenant among those of others: three thousand queued ones and twenty thousand
