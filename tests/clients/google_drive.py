@@ -145,7 +145,7 @@ def _():
 @check("limits and server errors are retried by the client")
 def _():
     for effect in ({"effect": "secondary_limit_bare"}, {"effect": "status", "status": 503}):
-        control("faults", {"target": "request", "pattern": "GET /drive/v3/files", "count": 1, **effect})
+        control("faults", {"target": "request", "pattern": "GET /google/drive/v3/files", "count": 1, **effect})
         assert "files" in client.files().list().execute(num_retries=2)
 
 

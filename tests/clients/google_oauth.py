@@ -109,7 +109,7 @@ def _():
 @check("a transient server_error is retried by the client")
 def _():
     one = consent(place.admin)
-    rule = {"target": "request", "effect": "status", "status": 503, "pattern": "POST /token", "count": 1}
+    rule = {"target": "request", "effect": "status", "status": 503, "pattern": "POST /google/token", "count": 1}
     control("faults", rule)
     one.refresh(Request())
     assert one.valid
