@@ -2,16 +2,16 @@
 //!
 //! A product is a connector of its own (`google_drive`), and uses the family so:
 //!
-//! 1. Its `App::read` returns a [`GoogleApp`], and its `App::limits` calls [`limits`] with the
+//! 1. Its `App::read` returns a `GoogleApp`, and its `App::limits` calls `limits` with the
 //!    product's quotas, in Google's units per minute.
-//! 2. It makes calls with a [`Client`]. A [`Call`] names the operation, its cost in units, and the
-//!    scope it needs; errors are mapped by the family. [`ApiError::code`] is Google's reason.
-//! 3. It states its scopes as a [`Product`]. [`Google`] has the authorization steps: a [`Consent`]
+//! 2. It makes calls with a `Client`. A `Call` names the operation, its cost in units, and the
+//!    scope it needs; errors are mapped by the family. `ApiError::code` is Google's reason.
+//! 3. It states its scopes as a `Product`. `Google` has the authorization steps: a `Consent`
 //!    has the tokens, the granted scopes and the person. The account's `stable_id` is the `sub`.
-//! 4. A stream with push has a subscription whose resource is the stream's key. [`watch`] creates
-//!    the channel, [`stop`] ends it; `renew` is `Renewal::Replaced` of another `watch`.
-//! 5. Its `Webhooks` is [`ChannelWebhooks`], its `verify_webhook` and `handle_webhook` call
-//!    [`verify_push`] and [`handle_push`]. A push only wakes up its stream.
+//! 4. A stream with push has a subscription whose resource is the stream's key. `watch` creates
+//!    the channel, `stop` ends it; `renew` is `Renewal::Replaced` of another `watch`.
+//! 5. Its `Webhooks` is `ChannelWebhooks`, its `verify_webhook` and `handle_webhook` call
+//!    `verify_push` and `handle_push`. A push only wakes up its stream.
 //!
 //! A product without channels (Gmail) leaves out 4 and 5.
 
