@@ -3,23 +3,23 @@
 //! It follows Google's documentation and recorded responses of its APIs. All paths begin with
 //! `/google`: the consent page is `/google/o/oauth2/v2/auth`, Drive is `/google/drive/v3`.
 //!
-//! [`Google`] has what all products share: people, grants and tokens, signing keys, quotas and
+//! `Google` has what all products share: people, grants and tokens, signing keys, quotas and
 //! the common settings (`/_sim/google/`). Each product is a provider of its own in the registry,
 //! with its slug in the ledger, and holds an `Arc<Google>`. A new product needs:
 //!
-//! 1. A folder here with a struct that implements [`Provider`](crate::provider::Provider),
-//!    [`Controlled`](crate::provider_control::Controlled) and [`api::Product`], a re-export in
+//! 1. A folder here with a struct that implements `Provider`,
+//!    `Controlled` and `api::Product`, a re-export in
 //!    `lib.rs` under its slug, and one line of the registry.
 //! 2. Its world in its own `Mutex`, by the person's `sub`. Lock the world first and
-//!    [`Google::state`] second. People may be added at any time, so a world makes a person's
+//!    `Google::state` second. People may be added at any time, so a world makes a person's
 //!    part when it first needs it.
-//! 3. [`api::Product::endpoint`], which names the method of a path with its units, scopes and
-//!    default fields, and [`api::Product::respond`]; [`api::router`] serves them. [`api`]
-//!    checks the token, the scopes and the quota before, and selects `fields` after. [`faults`]
-//!    applies to every path that [`Google::mount`] has mounted.
-//! 4. For pushes by channels, a [`channels::Channels`] with its kinds: `watch` and `stop` are
+//! 3. `api::Product::endpoint`, which names the method of a path with its units, scopes and
+//!    default fields, and `api::Product::respond`; `api::router` serves them. `api`
+//!    checks the token, the scopes and the quota before, and selects `fields` after. `faults`
+//!    applies to every path that `Google::mount` has mounted.
+//! 4. For pushes by channels, a `channels::Channels` with its kinds: `watch` and `stop` are
 //!    requests, `notify` reports a change of a resource.
-//! 5. Containers of the ledger from [`Google::container`]: a fact is on the API while the
+//! 5. Containers of the ledger from `Google::container`: a fact is on the API while the
 //!    person's grant has a scope of the product.
 
 pub(crate) mod api;
