@@ -74,6 +74,14 @@ impl<B: AsRef<[u8]>> Json<B> {
     }
 }
 
+/// Parses a part of a payload or a row of a list, which an error names.
+pub(super) fn read<T: DeserializeOwned>(
+    field: &'static str,
+    raw: &RawValue,
+) -> Result<T, WireError> {
+    read_json(raw.get()).map_err(|_| WireError::Missing(field))
+}
+
 /// Parses a JSON text into an owned value.
 pub(super) fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(text).or_else(|error| match repair(text) {

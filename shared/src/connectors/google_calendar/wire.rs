@@ -5,13 +5,12 @@
 
 use chrono::{DateTime, NaiveDate};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connectors::google::Timestamp;
-pub(super) use crate::connectors::wire::WireError;
-use crate::connectors::wire::{lenient, link, list, or_default, read_json, text};
+pub(super) use crate::connectors::wire::{WireError, read};
+use crate::connectors::wire::{lenient, link, list, or_default, text};
 
 /// Members of a private event that `payload.raw` keeps: nothing that a person wrote, and no guest.
 const PUBLIC_MEMBERS: &[&str] = &[
@@ -169,14 +168,6 @@ pub(super) struct Calendar {
     pub(super) primary: bool,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) deleted: bool,
-}
-
-/// Deserializes a row of a list.
-pub(super) fn read<T: DeserializeOwned>(
-    field: &'static str,
-    raw: &RawValue,
-) -> Result<T, WireError> {
-    read_json(raw.get()).map_err(|_| WireError::Missing(field))
 }
 
 /// A private event's row without its content.

@@ -4,25 +4,15 @@
 //! `normalize` checks the fields that a Signal requires.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use crate::connectors::google::Timestamp;
-pub(super) use crate::connectors::wire::WireError;
-use crate::connectors::wire::{id, lenient, link, read_json, rows, text};
+pub(super) use crate::connectors::wire::{WireError, read};
+use crate::connectors::wire::{id, lenient, link, rows, text};
 
 /// Type of a folder.
 const FOLDER: &str = "application/vnd.google-apps.folder";
 /// Type of a shortcut to another file.
 const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
-
-/// Deserializes a row of a list.
-pub(super) fn read<T: DeserializeOwned>(
-    field: &'static str,
-    raw: &RawValue,
-) -> Result<T, WireError> {
-    read_json(raw.get()).map_err(|_| WireError::Missing(field))
-}
 
 /// A person, or the service account of a program.
 #[derive(Debug, Default, Clone, Deserialize)]

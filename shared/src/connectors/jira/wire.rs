@@ -7,7 +7,6 @@ mod document;
 mod timestamp;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
@@ -16,7 +15,7 @@ pub(super) use document::to_plain_text;
 pub(super) use timestamp::Timestamp;
 
 use crate::connectors::wire::{Json, id, lenient, or_default, read_json, text};
-pub(super) use crate::connectors::wire::{WireError, rows};
+pub(super) use crate::connectors::wire::{WireError, read, rows};
 
 /// A webhook's body.
 #[derive(Debug, Default, Deserialize)]
@@ -75,14 +74,6 @@ impl<'a> Payload<'a> {
             .find_map(|raw| read_json::<Own>(raw.get()).ok()?.url);
         own.or_else(|| self.user.as_ref()?.url.clone())
     }
-}
-
-/// Deserializes a part of a payload or a list.
-pub(super) fn read<T: DeserializeOwned>(
-    field: &'static str,
-    raw: &RawValue,
-) -> Result<T, WireError> {
-    read_json(raw.get()).map_err(|_| WireError::Missing(field))
 }
 
 /// A user or an app. Jira Server has no `accountId`.
