@@ -163,8 +163,8 @@ pub trait Connector: Send + Sync {
     /// subscription for both.
     ///
     /// A subscription whose creation has not been confirmed has the state of the resource's current
-    /// subscription, or null if there is none. `Denied` means
-    /// that this grant cannot delete it, so that it remains until it expires.
+    /// subscription, or null if there is none. `Denied` means that this grant cannot delete it, so
+    /// that it remains until it expires.
     async fn unsubscribe(
         &self,
         access: &Access,

@@ -105,6 +105,17 @@ impl ConnectorError {
         }
     }
 
+    /// Converts the rejection of a call because of its position to an expired cursor.
+    ///
+    /// Errors that concern no position, such as a limit, stay.
+    #[must_use]
+    pub fn into_cursor_expired(self) -> Self {
+        match self {
+            Self::Denied { source, .. } | Self::Permanent(source) => Self::CursorExpired(source),
+            other => other,
+        }
+    }
+
     /// The same error for another caller that waited for the same call.
     ///
     /// Its source is the text of this one's source.

@@ -182,11 +182,8 @@ fn is_not_found(error: &ApiError) -> bool {
 /// The error of a list, which starts over if its position is not accepted.
 fn position_error(error: ApiError, is_expired: bool) -> ConnectorError {
     let is_invalid = error.is(StatusCode::BAD_REQUEST) && INVALID.contains(&error.code.as_str());
-    match error.cause {
-        ConnectorError::Denied { source, .. } if is_expired => {
-            ConnectorError::CursorExpired(source)
-        }
-        ConnectorError::Permanent(source) if is_invalid => ConnectorError::CursorExpired(source),
-        other => other,
+    if is_expired || is_invalid {
+        return error.cause.into_cursor_expired();
     }
+    error.into()
 }

@@ -53,10 +53,5 @@ pub(super) fn list_error(error: ApiError, has_token: bool) -> ConnectorError {
     if !(is_gone(&error) || (is_unknown && has_token)) {
         return error.into();
     }
-    match error.cause {
-        ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => {
-            ConnectorError::CursorExpired(source)
-        }
-        other => other,
-    }
+    error.cause.into_cursor_expired()
 }

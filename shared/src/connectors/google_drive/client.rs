@@ -42,11 +42,7 @@ pub(super) fn url(client: &Client, path: &[&str]) -> Url {
 pub(super) fn expired_token(error: ApiError) -> ConnectorError {
     let is_invalid = error.is(StatusCode::BAD_REQUEST) && error.code == "invalid";
     if is_invalid || error.is(StatusCode::NOT_FOUND) || error.is(StatusCode::GONE) {
-        let source = match error.cause {
-            ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => source,
-            other => return other,
-        };
-        return ConnectorError::CursorExpired(source);
+        return error.cause.into_cursor_expired();
     }
     error.into()
 }
