@@ -312,14 +312,31 @@ pub async fn is_shared(
     connection: ConnectionId,
     subscription: &Subscription,
 ) -> Result<bool, DbError> {
-    Ok(
-        sqlx::query_scalar("SELECT is_subscription_shared($1, $2, $3)")
-            .bind(scope.tenant_id())
-            .bind(connection)
-            .bind(subscription.route.as_deref().map(sanitize))
-            .fetch_one(&mut **tx)
-            .await?,
+    let subscription = std::slice::from_ref(subscription);
+    let are_shared = are_shared(tx, scope, connection, subscription).await?;
+    Ok(are_shared.contains(&true))
+}
+
+/// Returns [`is_shared`] of each subscription.
+pub async fn are_shared(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    subscriptions: &[Subscription],
+) -> Result<Vec<bool>, DbError> {
+    let routes: Vec<_> = subscriptions
+        .iter()
+        .map(|subscription| subscription.route.as_deref().map(sanitize))
+        .collect();
+    Ok(sqlx::query_scalar(
+        "SELECT is_subscription_shared($1, $2, route) \
+         FROM unnest($3::text[]) WITH ORDINALITY r (route, n) ORDER BY n",
     )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(routes)
+    .fetch_all(&mut **tx)
+    .await?)
 }
 
 /// Deletes a subscription that has ended, and its routes.

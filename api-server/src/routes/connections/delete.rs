@@ -165,13 +165,13 @@ async fn unsubscribe(
         .iter()
         .flat_map(|row| row.possibly_held(&rows))
         .collect();
-    let mut held = Vec::new();
-    for subscription in all {
-        if !subscriptions::is_shared(&mut tx, scope, connection.id, &subscription).await? {
-            held.push(subscription);
-        }
-    }
+    let are_shared = subscriptions::are_shared(&mut tx, scope, connection.id, &all).await?;
     tx.commit().await?;
+    let held: Vec<Subscription> = all
+        .into_iter()
+        .zip(are_shared)
+        .filter_map(|(subscription, is_shared)| (!is_shared).then_some(subscription))
+        .collect();
     if held.is_empty() {
         return Ok(());
     }
