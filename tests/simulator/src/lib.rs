@@ -252,9 +252,8 @@ impl Simulator {
     ///
     /// If no provider has this slug.
     pub fn token_commands(&self, slug: &str) -> String {
-        let mut all = self.all.iter();
-        let provider = all.find(|provider| provider.source() == slug);
-        provider.expect("a provider").token_commands()
+        let owner = Providers::token_owner(slug).expect("a provider");
+        format!("{owner}/tokens")
     }
 
     /// The providers' slugs, in the order of the registry.

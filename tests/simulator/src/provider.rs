@@ -24,10 +24,6 @@ pub(crate) trait Provider: Send + Sync {
     fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
-    /// Path of the control API's commands about tokens.
-    fn token_commands(&self) -> String {
-        format!("{}/tokens", self.source())
-    }
     /// Routes of the provider and of its part of the control API.
     fn router(self: Arc<Self>) -> Router;
     /// Containers that the API shows now.
@@ -115,6 +111,17 @@ macro_rules! providers {
             /// The providers in the order of the registry.
             pub(crate) fn all(&self) -> Arc<[Arc<dyn Provider>]> {
                 Arc::new([$(Arc::clone(&self.$module) as Arc<dyn Provider>,)*])
+            }
+
+            /// Part of the control API with a provider's tokens: its family's, or its own.
+            pub(crate) fn token_owner(source: &str) -> Option<&'static str> {
+                $(
+                    let owner = [$(stringify!($parent),)? stringify!($module)][0];
+                    if source == stringify!($module) {
+                        return Some(owner);
+                    }
+                )*
+                None
             }
 
             /// The families in the order of the registry.

@@ -198,11 +198,6 @@ impl Provider for GoogleCalendar {
         Vec::new()
     }
 
-    fn token_commands(&self) -> String {
-        // A person's tokens belong to the family.
-        "google/tokens".to_owned()
-    }
-
     fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("REQUESTS_PER_MINUTE", "2000000000"),

@@ -217,11 +217,6 @@ impl Provider for Gmail {
         ]
     }
 
-    fn token_commands(&self) -> String {
-        // A person's tokens belong to the family.
-        "google/tokens".to_owned()
-    }
-
     fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("UNITS_PER_MINUTE", "2000000000"),
