@@ -168,7 +168,10 @@ impl Ledger {
         let count = rows.rows.len();
         for at in 0..count {
             let row = &mut rows.rows[at];
-            if row.fact.container != container || row.shown_since.is_none() || row.fact.account == account {
+            if row.fact.container != container
+                || row.shown_since.is_none()
+                || row.fact.account == account
+            {
                 continue;
             }
             row.shown_since = None;
