@@ -349,9 +349,8 @@ async fn connect(
         SyncMode::Full
     };
     enqueue_sync(&*app.queue, &mut tx, scope, &connected.connection, mode).await?;
-    let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
-        .target(&target)
+        .target(id)
         .detail(json!({
             "provider": descriptor.slug,
             "resumed": connected.resumed,
@@ -385,9 +384,8 @@ async fn create_pending(
     };
     let pending = connections::create_pending(&mut tx, scope, &new).await?;
     connect_links::extend_for_approval(&mut tx, scope, &row.link_hash, pending.id).await?;
-    let target = pending.id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.requested")
-        .target(&target)
+        .target(pending.id)
         .detail(json!({ "provider": row.provider }));
     audit::record(&mut tx, scope, &entry).await?;
     tx.commit().await?;
