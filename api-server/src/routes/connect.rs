@@ -13,6 +13,7 @@ mod callback;
 mod create;
 mod page;
 mod start;
+mod step_outcome;
 mod unusable_grant;
 
 use utoipa_axum::router::OpenApiRouter;

@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(due(RenewalTime::Before(Duration::from_hours(3))), 7);
         assert_eq!(due(RenewalTime::AfterPart(0.8)), 8);
         let expired = RenewalTime::AfterPart(0.8).due_at(expires_at, since);
-        assert_eq!(expired, since, "at once");
+        assert_eq!(expired, since, "immediately");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod pages;
 mod probe;
 mod reconciliation;
 mod run;
+mod slice;
 mod slice_end;
 mod stream_queue;
 mod streams;

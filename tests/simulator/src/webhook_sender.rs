@@ -1,7 +1,7 @@
 //! Webhook sender for providers that retry failed deliveries.
 //!
 //! A [`DeliveryPolicy`] supplies the provider's headers, signatures and retry delays. Each
-//! attempt of a delivery has the same id. The ledger learns of deliveries that failed after the
+//! attempt of a delivery has the same id. The ledger records deliveries that failed after the
 //! last retry. Faults affect only the first attempt.
 
 use std::collections::{HashMap, VecDeque};

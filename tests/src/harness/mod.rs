@@ -5,6 +5,7 @@
 
 mod added_providers;
 mod background_writers;
+mod browser;
 mod cluster;
 mod completeness;
 mod database;

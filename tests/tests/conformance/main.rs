@@ -4,6 +4,7 @@
 
 mod cases;
 mod example;
+mod grants;
 mod pace;
 mod provider;
 mod providers {

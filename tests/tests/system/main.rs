@@ -22,6 +22,7 @@ mod ingress_panics;
 mod ingress_shares;
 mod jira;
 mod jira_sites;
+mod jira_subscriptions;
 mod jira_webhooks;
 mod key_rotation;
 mod lifecycle;

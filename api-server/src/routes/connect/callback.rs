@@ -6,75 +6,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde_json::json;
 use shared::connectors::{Callback, CallbackOutcome, Connector, NewGrant};
 use shared::crypto::constant_time_eq;
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connect_links;
-use shared::db::connections::{self, ConnectionStatus, NewConnection, NewPending};
+use shared::db::connections::{self, NewConnection, NewPending};
 use shared::db::oauth_states::{self, OauthState};
-use shared::model::{ConnectionId, ExternalAccount, SyncMode};
+use shared::model::{ExternalAccount, SyncMode};
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
-use utoipa::ToSchema;
 
 use super::account_picker::AccountPicker;
 use super::authorization_step::{self, AuthorizationStep, FlowTarget, StartedStep};
 use super::browser_binding::BrowserBinding;
+use super::step_outcome::{ConnectionResponse, StepOutcome, StoredOutcome, to_response};
 use super::unusable_grant::{reject_short_lived, revoke_unless_shared};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
-use crate::routes::connections::Connection;
 use crate::routes::sync::enqueue_sync;
 use crate::state::AppState;
-
-/// The connection that a flow created.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ConnectionResponse {
-    connection: Connection,
-}
 
 /// The maximum time that a repeated callback waits for the outcome of the first.
 const REPEAT_TIMEOUT: Duration = Duration::from_secs(25);
 /// The interval at which a repeated callback reads the outcome.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
-
-/// The outcome of an authorization step.
-enum StepOutcome {
-    /// Another step follows at the provider.
-    Redirect(Url),
-    /// The person picks one of several accounts.
-    PickAccount(AccountPicker),
-    /// The flow ended with a connection, active or pending.
-    Done(Box<Connection>),
-}
-
-/// The stored form of an outcome, for repeated callbacks.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredOutcome {
-    Redirect(Url),
-    PickAccount(AccountPicker),
-    Done(ConnectionId),
-    Failed,
-}
-
-impl StoredOutcome {
-    fn from_result(outcome: &Result<StepOutcome, ApiError>) -> Self {
-        match outcome {
-            Ok(StepOutcome::Redirect(url)) => Self::Redirect(url.clone()),
-            Ok(StepOutcome::PickAccount(picker)) => Self::PickAccount(picker.clone()),
-            Ok(StepOutcome::Done(connection)) => Self::Done(connection.id),
-            Err(_) => Self::Failed,
-        }
-    }
-}
 
 /// Handle the provider's redirect
 ///
@@ -349,9 +308,8 @@ async fn connect(
         SyncMode::Full
     };
     enqueue_sync(&*app.queue, &mut tx, scope, &connected.connection, mode).await?;
-    let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
-        .target(&target)
+        .target(id)
         .detail(json!({
             "provider": descriptor.slug,
             "resumed": connected.resumed,
@@ -385,56 +343,10 @@ async fn create_pending(
     };
     let pending = connections::create_pending(&mut tx, scope, &new).await?;
     connect_links::extend_for_approval(&mut tx, scope, &row.link_hash, pending.id).await?;
-    let target = pending.id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.requested")
-        .target(&target)
+        .target(pending.id)
         .detail(json!({ "provider": row.provider }));
     audit::record(&mut tx, scope, &entry).await?;
     tx.commit().await?;
     Ok(StepOutcome::Done(Box::new(pending.into())))
-}
-
-/// Converts the outcome to a response: a redirect if the flow has a `return_to`.
-fn to_response(
-    outcome: Result<StepOutcome, ApiError>,
-    return_to: Option<Url>,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
-    match (outcome, return_to) {
-        (Ok(StepOutcome::Redirect(url)), _) => Ok(redirect(&url)),
-        (Ok(StepOutcome::PickAccount(picker)), _) => Ok(picker.to_response(headers)),
-        (Ok(StepOutcome::Done(connection)), Some(mut url)) => {
-            url.query_pairs_mut()
-                .append_pair("connection_id", &connection.id.to_string())
-                .append_pair("status", status_parameter(connection.status));
-            Ok(redirect(&url))
-        }
-        (Ok(StepOutcome::Done(connection)), None) => Ok(Json(ConnectionResponse {
-            connection: *connection,
-        })
-        .into_response()),
-        // A request with an invalid state must not redirect.
-        (Err(ApiError::InvalidState), _) => Err(ApiError::InvalidState),
-        (Err(error), Some(mut url)) => {
-            tracing::info!(
-                error = &error as &dyn std::error::Error,
-                "connect flow failed"
-            );
-            url.query_pairs_mut().append_pair("error", error.code());
-            Ok(redirect(&url))
-        }
-        (Err(error), None) => Err(error),
-    }
-}
-
-/// The parameter `status` of `return_to`.
-fn status_parameter(status: ConnectionStatus) -> &'static str {
-    match status {
-        ConnectionStatus::Active => "connected",
-        other => other.into(),
-    }
-}
-
-fn redirect(url: &Url) -> Response {
-    (StatusCode::FOUND, [(LOCATION, url.as_str())]).into_response()
 }

@@ -217,9 +217,8 @@ async fn disconnect(
     let mut tx = state.db.begin(scope).await?;
     if connections::disconnect(&mut tx, scope, id, "disconnected").await? {
         state.credentials.erase(&mut tx, scope, id).await?;
-        let target = id.to_string();
         let entry = AuditEntry::new(actor, "connection.disconnected")
-            .target(&target)
+            .target(id)
             .detail(json!({ "revoked": revoked, "jobs_cancelled": cancelled }));
         audit::record(&mut tx, scope, &entry).await?;
     }

@@ -1,3 +1,5 @@
+//! Tests of the registry without and with configured providers.
+
 use super::*;
 use crate::config::{Env, Reader};
 use crate::connectors::testing::{deps, env};

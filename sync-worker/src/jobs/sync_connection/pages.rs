@@ -13,7 +13,8 @@ use shared::signals::{self, NewSignal};
 use shared::telemetry::names;
 
 use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
-use super::run::{PageEnd, Run, is_temporary};
+use super::run::{PageEnd, Run};
+use super::slice::is_temporary;
 use super::stream_queue::{Pass, StreamTask};
 use crate::failure::{JobFailure, error};
 use crate::job_transaction::begin;

@@ -59,7 +59,7 @@ use self::tokens::{Caller, Tokens};
 use super::lock::{Mutex, Shared};
 use super::provider::Family;
 use super::usage::Quota;
-use super::{Config, Core, Simulator, StartError};
+use super::{Config, Core, StartError};
 
 pub use settings::{Settings, UnitQuota};
 
@@ -230,13 +230,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
         .map(|(_, token)| token.trim())
-}
-
-impl Simulator {
-    /// Changes settings that all products of Google share.
-    pub fn change_google(&self, change: impl FnOnce(&mut Settings)) {
-        self.providers.google.change_settings(change);
-    }
 }
 
 impl Family for Google {
