@@ -6,6 +6,7 @@ mod cases;
 mod example;
 mod pace;
 mod provider;
+mod resync;
 mod providers {
     pub(crate) mod github;
     pub(crate) mod gmail;
