@@ -1,3 +1,5 @@
+mod signals_page;
+
 use super::*;
 use crate::config::{Env, Reader};
 use crate::connectors::testing::{deps, env};
