@@ -150,9 +150,9 @@ async fn expired_history_gives_all_mail_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn expired_history_keeps_the_floor() {
+async fn expired_history_and_full_sync_keep_the_floor() {
     let system = start(0).await;
-    let (account, tenant, _) = connect(&system, "Acme").await;
+    let (account, tenant, connection) = connect(&system, "Acme").await;
     lose_pushes(&system).await;
     // The connection is ten days older than a backfill of now.
     sqlx::query("UPDATE cursors SET backfill_from = backfill_from - interval '10 days'")
@@ -169,6 +169,15 @@ async fn expired_history_keeps_the_floor() {
     act(&system, &account, "mail.imported", json!({ "date": date })).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
     assert_eq!(count_kind(&tenant, "email_received").await, 2);
+
+    // The history no longer has it; a full sync reads the list down to the floor.
+    act(&system, &account, "mail.imported", json!({ "date": date })).await;
+    act(&system, &account, "history.expired", json!({})).await;
+    let path = format!("/v1/connections/{connection}/sync");
+    tenant.post(&path, &json!({ "mode": "full" })).await;
+    tenant.assert_equals_ledger(&account).await;
+    assert_eq!(count_kind(&tenant, "email_received").await, 3);
+    assert_eq!(resync_from(&system).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
