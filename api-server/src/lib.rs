@@ -13,6 +13,7 @@ mod config;
 mod error;
 mod extract;
 mod feed_watcher;
+mod grant;
 mod limits;
 mod middleware;
 mod openapi;

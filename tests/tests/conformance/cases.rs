@@ -12,6 +12,7 @@ pub(crate) use crate::grants::{
 };
 pub(crate) use crate::pace::backfill_and_poll_end_at_default_pace;
 use crate::provider::{Provider, with_history};
+pub(crate) use crate::resync::invalid_cursor_causes_bounded_resync;
 
 pub(crate) async fn backfill_reads_history_in_pages(provider: &Provider) {
     let system = with_history(150).start().await;
@@ -114,26 +115,6 @@ pub(crate) async fn duplicated_late_and_reordered_deliveries_change_nothing(prov
         system.sim("faults", fault).await;
     }
     provider.generate(&system, &connected.account, 150).await;
-    connected
-        .tenant
-        .assert_equals_ledger_after_poll(&connected.account)
-        .await;
-}
-
-pub(crate) async fn invalid_cursor_causes_bounded_resync(provider: &Provider) {
-    let system = with_history(20).start().await;
-    let connected = provider.connect(&system, "Acme", 0).await;
-    connected
-        .tenant
-        .assert_equals_ledger(&connected.account)
-        .await;
-    sqlx::query(
-        "UPDATE cursors SET cursor = '{\"of\":\"another version\"}', version = version + 1",
-    )
-    .execute(system.db.pool())
-    .await
-    .expect("invalid cursors");
-    provider.generate(&system, &connected.account, 30).await;
     connected
         .tenant
         .assert_equals_ledger_after_poll(&connected.account)

@@ -7,6 +7,7 @@ mod example;
 mod grants;
 mod pace;
 mod provider;
+mod resync;
 mod providers {
     pub(crate) mod github;
     pub(crate) mod gmail;

@@ -224,6 +224,10 @@ async fn handle_callback(
             revoke_unless_shared(app, connector, &row.scope, &grant).await;
             Err(ApiError::Denied(reason))
         }
+        CallbackOutcome::Failed { error, grant } => {
+            revoke_unless_shared(app, connector, &row.scope, &grant).await;
+            Err(ApiError::Connector(error))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::ApiError;
 use crate::extract::IdPath;
+use crate::grant::revoke_unless_used;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -112,11 +113,7 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
             .credentials
             .grant(scope, connection.id, account)
             .await?;
-        connector
-            .revoke(&grant)
-            .await
-            .map_err(ApiError::Connector)?;
-        Ok(true)
+        revoke_unless_used(state, connector.as_ref(), scope, &grant).await
     };
     match timeout(REVOKE_TIMEOUT, attempt).await {
         Ok(Ok(revoked)) => revoked,

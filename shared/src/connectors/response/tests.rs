@@ -56,6 +56,7 @@ async fn read_root(connector: &dyn Connector) -> Result<(), ConnectorError> {
         },
         cursor: None,
         backfill_from: now() - Duration::days(1),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         upper_bound: now(),

@@ -332,28 +332,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    pub(super) async fn restart(&self, stream: &mut StreamCursor) -> Result<(), JobFailure> {
-        let mut tx = self.begin().await?;
-        cursors::restart(
-            &mut tx,
-            &self.session.scope,
-            self.session.connection,
-            Some(&stream.spec.key),
-            self.backfill_from,
-        )
-        .await?;
-        tx.commit().await.map_err(DbError::from)?;
-        tracing::info!(
-            stream.key = stream.spec.key,
-            "cursor expired, reading the stream again"
-        );
-        stream.cursor = None;
-        stream.pending_upper_bound = None;
-        stream.version += 1;
-        stream.backfill_from = self.backfill_from;
-        Ok(())
-    }
-
     /// A transaction under the job's lease.
     pub(super) async fn begin(&self) -> Result<Tx, JobFailure> {
         begin(self.context, self.job).await

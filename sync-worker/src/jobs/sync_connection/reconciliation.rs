@@ -149,6 +149,7 @@ mod tests {
             cursor: None,
             version: 0,
             backfill_from: at(-90),
+            resync_from: None,
             pending_upper_bound: None,
             read_through: Some(at(0)),
             reconciled_through,

@@ -61,7 +61,7 @@ pub(super) struct Run<'a> {
     pub(super) directory: Arc<Directory>,
     /// The time at which the run began; later facts belong to the next run.
     pub(super) upper_bound: DateTime<Utc>,
-    /// Where the backfill of a stream without a cursor starts.
+    /// The floor of new streams.
     pub(super) backfill_from: DateTime<Utc>,
     pub(super) started: Instant,
     pub(super) draining: &'a CancellationToken,

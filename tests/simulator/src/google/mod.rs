@@ -161,6 +161,14 @@ impl Google {
         people.add_organization(name, colleagues, &mut state.rng)
     }
 
+    /// Returns the id of the person outside of all organizations with this address.
+    pub(crate) fn outsider(&self, address: &str) -> Option<String> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let is_address = address.contains('@');
+        is_address.then(|| state.people.outsider(address, &mut state.rng))
+    }
+
     pub(crate) fn person(&self, sub: &str) -> Option<Person> {
         self.state().people.get(sub).cloned()
     }
