@@ -33,6 +33,7 @@ pub mod google_calendar;
 pub mod google_drive;
 pub mod jira;
 pub mod slack;
+pub mod zoho;
 
 pub use connector::*;
 pub use descriptor::*;
