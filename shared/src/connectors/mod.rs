@@ -34,6 +34,7 @@ pub mod google_drive;
 pub mod jira;
 pub mod slack;
 pub mod zoho;
+pub mod zoho_cliq;
 
 pub use connector::*;
 pub use descriptor::*;
