@@ -133,7 +133,7 @@ macro_rules! providers {
 }
 
 providers! {
-    families { google: Google; }
+    families { google: Google; zoho: Zoho; }
     github: GitHub, GitHubOptions;
     slack: Slack, SlackOptions;
     jira: Jira, JiraOptions;
