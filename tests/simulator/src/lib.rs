@@ -24,6 +24,7 @@ mod oauth;
 mod provider;
 mod provider_control;
 mod requests;
+mod rsa_key;
 mod server;
 pub mod slack;
 mod stats;
@@ -48,6 +49,7 @@ use tokio_util::task::TaskTracker;
 pub use google::calendar as google_calendar;
 pub use google::drive as google_drive;
 pub use google::gmail;
+pub use zoho::cliq as zoho_cliq;
 
 pub use faults::{Effect, Rule, Target};
 pub use ledger::{Entry, Filter};

@@ -21,6 +21,7 @@
 //!    has a grant with a scope of the product.
 
 pub(crate) mod access;
+pub mod cliq;
 pub(crate) mod control;
 mod data_center;
 pub(crate) mod faults;
