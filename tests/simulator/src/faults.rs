@@ -80,6 +80,12 @@ pub enum Effect {
     ForeignAccount,
     /// Delivery: its token is signed with a key that is not published.
     UnknownKey,
+    /// Delivery: signed with the key of another sender.
+    ForeignKey,
+    /// Delivery: its body is serialised anew after it was signed.
+    Reserialized,
+    /// Delivery: names another organization than that of its subscription.
+    OtherOrganization,
     /// Delivery: of a subscription that does not exist.
     Stranger,
     /// Delivery: names another resource than its subscription.
