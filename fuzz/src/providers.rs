@@ -7,6 +7,7 @@ mod google_calendar;
 mod google_drive;
 mod jira;
 mod slack;
+mod zoho_mail;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ const PROVIDERS: &[Provider] = &[
     google_drive::PROVIDER,
     google_calendar::PROVIDER,
     gmail::PROVIDER,
+    zoho_mail::PROVIDER,
 ];
 
 /// A provider, as the targets use it.

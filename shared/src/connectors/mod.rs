@@ -16,6 +16,7 @@ mod webhook;
 
 mod cursor;
 mod headers;
+mod mail_header;
 mod oauth;
 mod page;
 mod response;
@@ -34,6 +35,7 @@ pub mod google_drive;
 pub mod jira;
 pub mod slack;
 pub mod zoho;
+pub mod zoho_mail;
 
 pub use connector::*;
 pub use descriptor::*;

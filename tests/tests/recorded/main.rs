@@ -18,3 +18,4 @@ mod replay;
 mod report;
 mod server;
 mod slack;
+mod zoho_mail;

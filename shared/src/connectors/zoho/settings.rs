@@ -112,7 +112,7 @@ pub(in crate::connectors) fn per_minute(
     scope: LimitScope,
     operations: &'static [&'static str],
 ) -> RateBudget {
-    let calls = f64::from(reader.within(setting, default, 1, 1_000_000));
+    let calls = f64::from(reader.within(setting, default, 1, 2_000_000_000));
     // A burst of one call is the smallest one.
     let burst = (calls * (1.0 - STEADY_SHARE)).floor().max(1.0);
     let steady = (calls - burst).max(calls / 2.0);

@@ -74,7 +74,7 @@ fn calls_stay_below_the_limit_in_every_minute() {
         let in_a_minute = budget.per_second.mul_add(60.0, f64::from(budget.burst));
         // A limit of one call cannot be divided.
         assert!(
-            in_a_minute <= calls.max(1.5) && budget.burst >= 1,
+            in_a_minute <= f64::max(calls, 1.5) && budget.burst >= 1,
             "{setting}: {in_a_minute}"
         );
     }
