@@ -8,6 +8,7 @@ mod google_drive;
 mod jira;
 mod slack;
 mod zoho_cliq;
+mod zoho_mail;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ const PROVIDERS: &[Provider] = &[
     google_calendar::PROVIDER,
     gmail::PROVIDER,
     zoho_cliq::PROVIDER,
+    zoho_mail::PROVIDER,
 ];
 
 /// A provider, as the targets use it.

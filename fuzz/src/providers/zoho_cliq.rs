@@ -7,18 +7,13 @@ use shared::connectors::Connector;
 
 use super::{Provider, gmail};
 use crate::message::{Message, split_once};
-use crate::provider::{CLIENT_SECRETS, WEBHOOK_SECRETS};
+use crate::provider::WEBHOOK_SECRETS;
 use crate::webhook::{self, Scheme, set_header, single_header};
 
 pub(super) const PROVIDER: Provider = Provider {
     slug: "zoho_cliq",
-    settings: |base| {
-        vec![
-            ("ZOHO_CLIENT_ID", "client-id".to_owned()),
-            ("ZOHO_CLIENT_SECRET", CLIENT_SECRETS.join(",")),
-            ("ZOHO_BASE_URL", base.to_owned()),
-        ]
-    },
+    // The settings of the family are those of Zoho Mail.
+    settings: |_| Vec::new(),
     sign: ByHandler::sign,
     check_delivery,
 };

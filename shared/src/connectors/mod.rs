@@ -16,6 +16,7 @@ mod webhook;
 
 mod cursor;
 mod headers;
+mod mail_header;
 mod oauth;
 mod page;
 mod response;
@@ -35,6 +36,7 @@ pub mod jira;
 pub mod slack;
 pub mod zoho;
 pub mod zoho_cliq;
+pub mod zoho_mail;
 
 pub use connector::*;
 pub use descriptor::*;

@@ -110,6 +110,7 @@ providers! {
     google_calendar: GoogleCalendar, GoogleCalendarSettings;
     gmail: Gmail, GmailSettings;
     zoho_cliq: ZohoCliq, ZohoCliqSettings;
+    zoho_mail: ZohoMail, ZohoMailSettings;
 }
 
 /// Builds a connector from the dependencies of every connector.

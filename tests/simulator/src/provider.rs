@@ -141,4 +141,5 @@ providers! {
     google_calendar: GoogleCalendar, GoogleCalendarOptions, of google;
     gmail: Gmail, GmailOptions, of google;
     zoho_cliq: ZohoCliq, ZohoCliqOptions, of zoho;
+    zoho_mail: ZohoMail, ZohoMailOptions, of zoho;
 }

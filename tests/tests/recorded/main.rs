@@ -19,3 +19,4 @@ mod report;
 mod server;
 mod slack;
 mod zoho_cliq;
+mod zoho_mail;
