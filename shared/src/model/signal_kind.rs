@@ -174,7 +174,7 @@ catalogue! {
     EventUpdated,
     /// An event, a series, or an instance of one was cancelled. `normalized`: `series_id?`, `original_start?`.
     EventCancelled,
-    /// An email was received. `normalized`: `from{address,name}?`, `to[]` and `cc[]` (addresses), `message_id?` (the header), `thread_id?`, `labels[]` (the provider's own), `list` (sent to a mailing list), `auto` (sent by a program).
+    /// An email was received. `normalized`: `from{address,name}?`, `to[]` and `cc[]` (addresses), `message_id?` (the header), `thread_id?`, `labels[]?` (the provider's own), `list?` (sent to a mailing list), `auto?` (sent by a program), `folder?` (the id of the folder in which it was first found), `attachment?` (whether it has one).
     EmailReceived,
     /// An email was sent from the mailbox, to oneself included. `normalized`: as of `email_received`.
     EmailSent,

@@ -13,6 +13,7 @@ mod providers {
     pub(crate) mod google_drive;
     pub(crate) mod jira;
     pub(crate) mod slack;
+    pub(crate) mod zoho_mail;
 }
 
 /// Generates a test per case for one provider.
@@ -63,4 +64,5 @@ suites! {
     gmail;
     google_drive;
     google_calendar;
+    zoho_mail;
 }

@@ -39,3 +39,4 @@ mod slack_organization;
 mod slack_user_token;
 mod trace;
 mod unreadable_rows;
+mod zoho_mail;

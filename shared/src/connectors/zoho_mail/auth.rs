@@ -123,7 +123,7 @@ async fn probe(client: &MailClient<'_>, consent: &Consent) -> Result<Probe, Conn
     folders.sort_by_key(|(_, kind)| *kind);
     let is_granted = consent.scopes.iter().any(|scope| scope == MESSAGES);
     let reads_mails = match folders.first() {
-        Some((folder, _)) if is_granted => is_readable(client, &id, folder).await?,
+        Some((folder, _)) if is_granted => is_readable(client, &id, folder).await,
         _ => is_granted,
     };
     Ok(Probe {
@@ -133,21 +133,16 @@ async fn probe(client: &MailClient<'_>, consent: &Consent) -> Result<Probe, Conn
     })
 }
 
-/// Whether the list of a folder's mails can be read.
-async fn is_readable(
-    client: &MailClient<'_>,
-    account: &str,
-    folder: &str,
-) -> Result<bool, ConnectorError> {
+/// Whether the scope of mails is accepted.
+///
+/// Another failure, as in an outage, says nothing about it: the first sync tries again.
+async fn is_readable(client: &MailClient<'_>, account: &str, folder: &str) -> bool {
     match client.list_messages(account, folder, 1, 1).await {
-        Ok(_) => Ok(true),
         Err(ConnectorError::Denied { source, .. }) if source.is::<MissingScope>() => {
             tracing::warn!(scope = MESSAGES, "scope rejected after it was granted");
-            Ok(false)
+            false
         }
-        // The folder alone is denied.
-        Err(ConnectorError::Denied { .. }) => Ok(true),
-        Err(error) => Err(error),
+        _ => true,
     }
 }
 

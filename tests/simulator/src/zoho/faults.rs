@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, OriginalUri, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Zoho;
 use super::access::token;
-use crate::faults::{Effect, Target};
+use crate::faults::{Effect, Rule, Target};
 use crate::wire;
 
 /// Maximum size of a request's body.
@@ -47,7 +47,7 @@ pub(super) async fn apply(
         Some(rule) => {
             if let Some(response) = wire::fault_response(rule)
                 .await
-                .or_else(|| error_form(rule.effect))
+                .or_else(|| Some(with_end(rule, error_form(rule.effect)?)))
             {
                 response
             } else {
@@ -57,6 +57,17 @@ pub(super) async fn apply(
     };
     let status = response.status().as_u16();
     service.core.stats.record_response(route, status);
+    response
+}
+
+/// Adds the end of a limit that the rule chooses. Zoho itself states none.
+fn with_end(rule: &Rule, mut response: Response) -> Response {
+    if response.status() == StatusCode::TOO_MANY_REQUESTS
+        && let Some(seconds) = rule.seconds
+        && let Ok(value) = format!("{}", seconds.max(0.0).ceil()).parse()
+    {
+        response.headers_mut().insert(header::RETRY_AFTER, value);
+    }
     response
 }
 

@@ -202,6 +202,22 @@ async fn person_without_mailbox_is_rejected() {
 }
 
 #[tokio::test]
+async fn outage_at_the_probe_of_mails_withholds_nothing() {
+    for (status, body) in [(500, json!({})), (429, json!({})), (404, json!({}))] {
+        let (server, mail) = zoho_mail().await;
+        consent(&server, None).await;
+        mailboxes(&server, json!([mailbox(MAILBOX, "ada@acme.example")])).await;
+        folders(&server, 200, inbox()).await;
+        messages(&server, status, body).await;
+        let outcome = exchange(&server, &mail).await.expect("an outcome");
+        let CallbackOutcome::Connected(grant) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(grant.scopes, mail.descriptor().scopes, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn outage_at_the_probe_is_no_rejection() {
     let (server, mail) = zoho_mail().await;
     consent(&server, None).await;
