@@ -17,7 +17,7 @@ const HANDLER_SUFFIX: &str = "_handler";
 /// Kind of a bot's handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Handler {
-    /// What happens in a channel that the bot is in.
+    /// An event in a channel that the bot is in.
     Participation,
     /// A message that mentions the bot.
     Mention,
@@ -238,7 +238,7 @@ impl Delivery {
         })
     }
 
-    /// What happened, of a participation.
+    /// The operation of a participation.
     pub(in super::super) fn operation(&self) -> Option<&str> {
         let operation = self.params.operation.as_deref();
         operation.filter(|_| self.handler == Handler::Participation)

@@ -212,7 +212,7 @@ pub(in super::super) struct Person {
 }
 
 impl Person {
-    /// A person with these texts, as far as they are known.
+    /// A person with this id and name, either of which may be unknown.
     pub(in super::super) const fn new(id: Option<String>, name: Option<String>) -> Self {
         Self { id, name }
     }
