@@ -162,7 +162,7 @@ pub struct RateLimits {
 pub struct RateBudget {
     /// Calls that share the budget.
     pub scope: LimitScope,
-    /// Operations that it covers; all if empty.
+    /// Operations that it covers; all if empty. With [`LimitScope::Account`] they share one count.
     pub operations: &'static [&'static str],
     /// Unit that it counts.
     pub unit: RateUnit,

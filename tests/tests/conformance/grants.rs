@@ -120,7 +120,7 @@ pub(crate) async fn rejected_tokens_end_no_grant(provider: &Provider) {
     let connected = provider.connect(&system, "Acme", 0).await;
     system.drain().await;
     // As with a new token that is accepted only after seconds, and in an outage.
-    let rejected = json!({ "effect": "unauthorized", "count": 30 });
+    let rejected = json!({ "effect": "unauthorized", "count": provider.rejected_requests });
     provider
         .fault(&system, provider.page_requests, rejected)
         .await;

@@ -15,6 +15,8 @@ mod providers {
     pub(crate) mod google_drive;
     pub(crate) mod jira;
     pub(crate) mod slack;
+    pub(crate) mod zoho_cliq;
+    pub(crate) mod zoho_mail;
 }
 
 /// Generates a test per case for one provider.
@@ -65,4 +67,6 @@ suites! {
     gmail;
     google_drive;
     google_calendar;
+    zoho_cliq;
+    zoho_mail;
 }

@@ -5,20 +5,20 @@ use mail_parser::{Addr, HeaderValue};
 
 /// Maximum length of a value, in bytes; the rest is ignored.
 ///
-/// Gmail accepts 2,000 recipients in a message, which are rarely in one header.
+/// Providers accept up to 2,000 recipients in a message, which are rarely in one header.
 const MAX_LENGTH: usize = 64 * 1024;
 
 /// A person or a list in an address header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Mailbox {
+pub(super) struct Mailbox {
     /// The address, as its sender spells it.
-    pub(in super::super) address: Option<String>,
+    pub(super) address: Option<String>,
     /// The name beside it.
-    pub(in super::super) name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 /// Parses a list of addresses, groups included.
-pub(in super::super) fn parse_mailboxes(value: &str) -> Vec<Mailbox> {
+pub(super) fn parse_mailboxes(value: &str) -> Vec<Mailbox> {
     let line = to_line(value);
     match MessageStream::new(line.as_bytes()).parse_address() {
         HeaderValue::Address(addresses) => {
@@ -35,7 +35,7 @@ pub(in super::super) fn parse_mailboxes(value: &str) -> Vec<Mailbox> {
 }
 
 /// Decodes the encoded words of a text, such as a subject; `None` if it is empty.
-pub(in super::super) fn decode_text(value: &str) -> Option<String> {
+pub(super) fn decode_text(value: &str) -> Option<String> {
     let line = to_line(value);
     match MessageStream::new(line.as_bytes()).parse_unstructured() {
         HeaderValue::Text(text) => nonempty(&text),

@@ -1,0 +1,34 @@
+//! OAuth 2.0 of the accounts servers: consent page, tokens, revocation and identity.
+//!
+//! Every data centre has its own server below `/zoho/{dc}`.
+
+mod authorize;
+mod identity;
+mod token;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::Zoho;
+
+pub(super) use token::fault_response;
+
+pub(super) type Service = Arc<Zoho>;
+pub(super) type Fields = HashMap<String, String>;
+
+/// Scope of the user information.
+pub(super) const PROFILE_SCOPE: &str = "AaaServer.profile.READ";
+
+pub(super) fn router(service: &Service) -> Router {
+    Router::new()
+        .route("/oauth/v2/auth", get(authorize::authorize))
+        .route("/oauth/v2/session", post(authorize::sign_in))
+        .route("/oauth/v2/token", post(token::token))
+        .route("/oauth/v2/token/revoke", post(token::revoke))
+        .route("/oauth/user/info", get(identity::user_info))
+        .route("/oauth/serverinfo", get(identity::server_info))
+        .with_state(Arc::clone(service))
+}
