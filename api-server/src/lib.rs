@@ -16,6 +16,7 @@ mod feed_watcher;
 mod limits;
 mod middleware;
 mod openapi;
+mod pages;
 mod query;
 mod reseal;
 mod router;
