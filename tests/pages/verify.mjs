@@ -56,7 +56,7 @@ async function inspect(page, { name, heading }, colorScheme, size) {
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `${size}: ${overflow} pixels wider than the screen`);
   const low = await page.evaluate(() =>
-    [...document.querySelectorAll("button, a.button, input:not([type=hidden])")]
+    [...document.querySelectorAll("button, a.button, input:not([type=hidden]), textarea")]
       .filter((control) => control.getBoundingClientRect().height < 44)
       .map((control) => control.outerHTML),
   );

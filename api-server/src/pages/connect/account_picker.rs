@@ -96,9 +96,9 @@ impl AccountPickerView<'_> {
     fn navigation(&self, search: &str, number: usize, last: usize) -> Markup {
         html! {
             nav.pages aria-label="Pages of accounts" {
-                @if number > 1 { a rel="prev" href=(self.link(search, number - 1)) { "Previous" } }
+                @if number > 1 { a.button.second rel="prev" href=(self.link(search, number - 1)) { "Previous" } }
                 p { "Page " (number) " of " (last) }
-                @if number < last { a rel="next" href=(self.link(search, number + 1)) { "Next" } }
+                @if number < last { a.button.second rel="next" href=(self.link(search, number + 1)) { "Next" } }
             }
         }
     }

@@ -118,7 +118,7 @@ impl ConnectionView<'_> {
             }
             @if let Some(link) = link {
                 label for="link" { "Link to send" }
-                input.field.copy #link type="url" readonly value=(Text(link));
+                textarea.field.copy #link readonly rows="3" spellcheck="false" { (Text(link)) }
                 div.actions { (button_link(&self.mail(link), "Write an e-mail")) }
             } @else {
                 p { "It is the link that you opened at the beginning." }
@@ -134,7 +134,7 @@ impl ConnectionView<'_> {
     fn account(&self) -> Markup {
         match self.account {
             Some(account) => html! { "the " (self.provider) " account " (name(account)) },
-            None => html! { "the " (self.provider) " account" },
+            None => html! { "the account that was chosen at " (self.provider) },
         }
     }
 
@@ -213,7 +213,12 @@ mod tests {
             expires_at,
         };
         let text = text(None, waiting);
-        assert!(text.contains("readonly value=\"https://connect.example.com/v1/connect/example/start?state=abc&amp;x=1\""), "{text}");
+        assert!(
+            text.contains(
+                ">https://connect.example.com/v1/connect/example/start?state=abc&amp;x=1</textarea>"
+            ),
+            "{text}"
+        );
         assert!(text.contains("8 December 2026, 09:05 UTC"), "{text}");
         let (_, mail) = text.split_once("href=\"mailto:").expect("a mail");
         let mail = mail.split('"').next().expect("its address");

@@ -92,7 +92,7 @@ async fn waiting_page_names_owner_and_link() {
     );
     shows(
         text,
-        &["href=\"mailto:?subject=", &format!("value=\"{opened}\"")],
+        &["href=\"mailto:?subject=", &format!(">{opened}</textarea>")],
     );
 
     // Back shows the link's page with the pending request; the owner continues from there.
