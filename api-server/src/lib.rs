@@ -17,6 +17,7 @@ mod grant;
 mod limits;
 mod middleware;
 mod openapi;
+mod pages;
 mod query;
 mod reseal;
 mod router;
