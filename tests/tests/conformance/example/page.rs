@@ -45,7 +45,7 @@ pub(super) fn signal(
     let raw = serde_json::value::to_raw_value(&json!({ "number": number }));
     SignalDraft {
         kind: SignalKind::MessagePosted,
-        dedupe_key: format!("{}:{stream}:{number}", slug),
+        dedupe_key: format!("{slug}:{stream}:{number}"),
         timestamp,
         timestamp_source: TimestampSource::Received,
         actor: Actor::unknown(),
