@@ -81,6 +81,7 @@ fn request(stream: &str, target: Value, cursor: Option<Value>) -> SyncRequest {
         cursor,
         backfill_from: floor(),
         upper_bound: now(),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: Priority::Poll,

@@ -92,6 +92,7 @@ pub(super) fn request(stream: &str, cursor: Option<Value>) -> SyncRequest {
         cursor,
         backfill_from: floor(),
         upper_bound: now(),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: Priority::Poll,
