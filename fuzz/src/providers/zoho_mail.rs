@@ -47,7 +47,7 @@ struct ZohoMail;
 
 impl Scheme for ZohoMail {
     const SIGNATURE: &'static str = SIGNATURE;
-    const SIGNATURE_CHARS: usize = 44;
+    const SIGNATURE_CHARS: usize = 43;
     const COVERS_BODY: bool = true;
     const TO_CONNECTION: bool = true;
 

@@ -260,7 +260,7 @@ fn nothing_is_accepted_at_the_apps_url() {
     let env = crate::config::Env::default();
     let clock: SharedClock = Arc::new(ManualClock::new(DateTime::<Utc>::UNIX_EPOCH));
     let verifier = Webhooks::from_reader(&mut Reader::new(&env), &clock);
-    let verified = verifier.verify(&request, &NoKeys).now_or_never();
-    let verified = verified.expect("verification does not wait");
-    assert_eq!(verified.err(), Some(VerifyError::NotConfigured));
+    let result = verifier.verify(&request, &NoKeys).now_or_never();
+    let result = result.expect("verification does not wait");
+    assert_eq!(result.err(), Some(VerifyError::NotConfigured));
 }

@@ -87,7 +87,10 @@ impl Transaction<'_> {
             "mail.moved" => {
                 let folder = params.folder.as_deref().ok_or("needs a folder")?;
                 let folder = self.folder(login, folder);
-                let id = self.target(params, login, |_, message| message.folder != folder)?;
+                let id = self.target(params, login, |mailbox, message| {
+                    let is_received = !message.is_outgoing && mailbox.kind(message).is_some();
+                    is_received && message.folder != folder
+                })?;
                 self.relocate(login, id, folder, &mut facts);
                 message_json(login, id)
             }
@@ -164,12 +167,6 @@ impl Transaction<'_> {
             .collect();
         let chosen = mailbox.random(candidates.len());
         candidates.get(chosen).copied().ok_or("no such message")
-    }
-
-    /// Moves a message and updates its fact.
-    fn relocate(&mut self, owner: &str, id: u64, folder: u64, facts: &mut Vec<u64>) {
-        self.world.mailbox(owner).relocate(id, folder);
-        self.update_fact(owner, id, facts);
     }
 
     /// Deletes a folder of a person, whose messages go to the trash.

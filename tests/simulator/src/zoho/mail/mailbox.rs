@@ -171,11 +171,7 @@ impl Mailbox {
 
     /// Kind of the fact that the message's row shows in its folder.
     pub(crate) fn kind(&self, message: &Message) -> Option<&'static str> {
-        let kind = self.folder_of(message).kind.fact()?;
-        Some(match (kind, message.is_outgoing) {
-            ("email_received", true) => "email_sent",
-            (kind, _) => kind,
-        })
+        self.folder_of(message).kind.fact()
     }
 
     /// Id of the folder of a type.

@@ -242,9 +242,9 @@ async fn thirty_first_call_locks_and_calls_in_the_lock_are_counted() {
     let stats = fixture.control_get("stats").await;
     assert_eq!(stats["counters"]["zoho_mail.calls_in_lock"], 2);
     assert_eq!(stats["usage"]["zoho_mail"][&fixture.login]["refused"], 3);
-    fixture.advance(590).await;
+    fixture.advance(500).await;
     assert_eq!(fixture.error("/folders").await.0, 429);
-    fixture.advance(15).await;
+    fixture.advance(150).await;
     fixture.get("/folders").await;
 }
 

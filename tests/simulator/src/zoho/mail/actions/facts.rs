@@ -11,23 +11,29 @@ pub(crate) fn key(mailbox: &Mailbox, id: u64) -> String {
 }
 
 impl Transaction<'_> {
-    /// Records or hides the fact of a message after a change of its folder.
+    /// Moves a message, and records or hides its fact.
     ///
-    /// A message that a view shows only long after its receipt, because it was in a folder
-    /// without facts, is below newer rows: only a second read of the past reports it.
-    pub(super) fn update_fact(&mut self, owner: &str, id: u64, facts: &mut Vec<u64>) {
+    /// A message that comes out of a folder without facts is below newer rows of its new
+    /// folder: only a second read of the past reports it.
+    pub(super) fn relocate(&mut self, owner: &str, id: u64, folder: u64, facts: &mut Vec<u64>) {
         let mailbox = self.world.mailbox(owner);
+        let kind_of = |mailbox: &Mailbox| {
+            let message = mailbox.message(id)?;
+            mailbox.kind(message)
+        };
+        let former = kind_of(mailbox);
+        mailbox.relocate(id, folder);
+        let (container, key) = (mailbox.container, key(mailbox, id));
+        let kind = kind_of(mailbox);
         let Some(message) = mailbox.message(id).cloned() else {
             return;
         };
-        let Some(kind) = mailbox.kind(&message) else {
+        let Some(kind) = kind else {
             self.hide_fact(&message);
             return;
         };
-        let (container, key) = (mailbox.container, key(mailbox, id));
-        let fact = self.record(owner, &message, kind, &key, container, true);
-        facts.push(fact);
-        if message.fact.is_none() {
+        facts.push(self.record(owner, &message, kind, &key, container, true));
+        if former.is_none() {
             self.world.late.insert(key);
         }
     }

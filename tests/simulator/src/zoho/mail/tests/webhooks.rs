@@ -225,7 +225,8 @@ async fn each_webhook_of_a_mailbox_gets_the_mail() {
     let (second, other) = Receiver::start().await;
     arm(&fixture, &url).await;
     arm(&fixture, &other).await;
-    (first.take(), second.take());
+    first.take();
+    second.take();
     fixture.act("mail.received", json!({})).await;
     let seen = settled(&fixture, &first).await.len() + second.take().len();
     assert_eq!(seen, 2);
