@@ -54,7 +54,7 @@ pub(super) fn is_rejected(account: &ExternalAccount, scope: &str) -> bool {
     rejected.is_some_and(|rejected| rejected.iter().any(|one| one.as_str() == Some(scope)))
 }
 
-/// What the calls of a probe show.
+/// Result of the calls of a probe.
 #[derive(Debug, Default)]
 struct Probe {
     /// Scopes that were withheld, or are rejected.

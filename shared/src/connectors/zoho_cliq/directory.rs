@@ -1,18 +1,26 @@
 //! Names of users and titles of chats.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::CliqClient;
 use crate::connectors::ConnectorError;
 use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind};
 
-/// Directory entry of a chat, for deliveries that do not state its title.
-pub(super) fn chat_entry(chat: &str, title: Option<&str>) -> Option<DirectoryEntry> {
-    Some(DirectoryEntry {
+/// Name of the detail of a chat's entry that says whether it is a channel.
+const IS_CHANNEL: &str = "is_channel";
+
+/// Directory entry of a chat, for deliveries that do not describe it.
+pub(super) fn chat_entry(chat: &str, title: Option<&str>, is_channel: bool) -> DirectoryEntry {
+    DirectoryEntry {
         key: DirectoryKey::new(DirectoryKind::Channel, chat),
-        name: Some(title?.to_owned()),
-        detail: Value::Null,
-    })
+        name: title.map(str::to_owned),
+        detail: json!({ IS_CHANNEL: is_channel }),
+    }
+}
+
+/// Whether a chat's entry is that of a channel.
+pub(super) fn is_channel(entry: &DirectoryEntry) -> bool {
+    entry.detail[IS_CHANNEL] == true
 }
 
 /// Looks up users at Cliq; it omits those that Cliq does not know, and all chats.

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::SLUG;
 use super::wire::{
-    Channel, Mention, Message, Person, Timestamp, WireError, is_bot, is_thread, parent_of,
+    Channel, Mention, Message, MessageId, Person, Timestamp, WireError, is_bot, is_thread,
+    parent_of,
 };
 use crate::connectors::Directory;
 use crate::model::{
@@ -138,7 +139,7 @@ fn normalized(place: &Place<'_>, message: &Message, mentions_app: bool) -> Value
         "mentions_app": mentions_app,
         "mentions": message.mentions.iter().map(mention).collect::<Vec<_>>(),
         "files": files,
-        "reply_to": reply_to.as_ref().map(|id| id.as_str()),
+        "reply_to": reply_to.as_ref().map(MessageId::as_str),
         "thread": parent_of(place.chat),
     })
 }

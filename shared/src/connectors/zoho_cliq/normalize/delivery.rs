@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::{Fact, Place, actor, mention, normalized, posted};
 use crate::connectors::Directory;
+use crate::connectors::zoho_cliq::directory::is_channel;
 use crate::connectors::zoho_cliq::wire::{
-    Delivery, Handler, Message, Timestamp, WireError, is_thread, parent_of,
+    Delivery, Handler, Message, Timestamp, WireError, parent_of,
 };
 use crate::model::{DirectoryKind, SignalDraft, SignalKind};
 
@@ -33,15 +34,14 @@ pub(in super::super) fn from_delivery(
     let chat = params.chat_id();
     let chat = chat.as_deref().ok_or(WireError::Missing("chat.id"))?;
     let time = time.ok_or(WireError::Missing("time"))?;
-    let known = match params.chat.title {
-        Some(_) => None,
-        None => directory.get(DirectoryKind::Channel, chat),
-    };
-    let known = known.as_ref().and_then(|entry| entry.name.as_deref());
+    let is_described = params.chat.title.is_some() && params.chat.has_kind();
+    let known = (!is_described).then(|| directory.get(DirectoryKind::Channel, chat));
+    let known = known.flatten();
+    let title = known.as_ref().and_then(|entry| entry.name.as_deref());
     let place = Place {
         chat,
-        title: params.chat.title.as_deref().or(known),
-        is_channel: params.chat.is_channel() || is_thread(chat),
+        title: params.chat.title.as_deref().or(title),
+        is_channel: params.chat.is_channel() || known.as_deref().is_some_and(is_channel),
     };
     let posted_message = |mut message: Message| {
         let mentions_app = is_addressed || mentions_bot(delivery, &message);

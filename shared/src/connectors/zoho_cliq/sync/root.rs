@@ -2,7 +2,8 @@
 //!
 //! The list of chats has no token. It is paged by the time of the last message, in the order in
 //! which Cliq returns the rows. A run stops at chats without a message since the last one, whose
-//! streams then stay as they are; once a day the list is read to its end.
+//! streams then stay as they are; once a day, and after a change of the channels, the list is read
+//! to its end.
 //!
 //! A list whose scope Zoho rejects is left out, and its streams stay; the streams that need the
 //! scope name it.
@@ -37,6 +38,8 @@ struct Cursor {
     full_at: Option<DateTime<Utc>>,
     /// Upper bound of the last complete run, in milliseconds.
     read_to: Option<i64>,
+    /// Digest of the channels that it has seen.
+    digest: u64,
     /// The current run; `None` between runs.
     run: Option<Run>,
 }
@@ -102,6 +105,7 @@ pub(super) async fn read_page(
     let is_partial = run.is_partial;
     if is_complete {
         cursor.read_to = Some(millis(request.upper_bound));
+        cursor.digest = run.digest;
         if !is_partial {
             cursor.full_at = Some(request.upper_bound);
         }
@@ -129,13 +133,12 @@ async fn read_channels(
     run: &mut Run,
     listed: &mut Listed,
 ) -> Result<(), ConnectorError> {
-    let page = match is_rejected(&request.access.account, client::CHANNELS) {
-        true => Err(ConnectorError::denied(MissingScope(client::CHANNELS))),
-        false => {
-            client
-                .list_channels(page_size(request), run.next.as_deref())
-                .await
-        }
+    let page = if is_rejected(&request.access.account, client::CHANNELS) {
+        Err(ConnectorError::denied(MissingScope(client::CHANNELS)))
+    } else {
+        client
+            .list_channels(page_size(request), run.next.as_deref())
+            .await
     };
     let page = match page {
         Ok(page) => page,
@@ -172,7 +175,7 @@ async fn read_channels(
         listed.add(THREADS, &channel_id, &threads);
         listed
             .directory_updates
-            .extend(chat_entry(&chat_id, channel.name.as_deref()));
+            .push(chat_entry(&chat_id, channel.name.as_deref(), true));
     }
     if run.in_chats {
         let target = Target {
@@ -195,9 +198,10 @@ async fn read_chats(
     listed: &mut Listed,
 ) -> Result<bool, ConnectorError> {
     let limit = page_size(request);
-    let page = match is_rejected(&request.access.account, client::CHATS) {
-        true => Err(ConnectorError::denied(MissingScope(client::CHATS))),
-        false => client.list_chats(limit, run.after, run.before).await,
+    let page = if is_rejected(&request.access.account, client::CHATS) {
+        Err(ConnectorError::denied(MissingScope(client::CHATS)))
+    } else {
+        client.list_chats(limit, run.after, run.before).await
     };
     let page = match page {
         Ok(page) => page,
@@ -229,14 +233,16 @@ async fn read_chats(
         listed.add(CHAT, &chat_id, &target);
         listed
             .directory_updates
-            .extend(chat_entry(&chat_id, chat.name.as_deref()));
+            .push(chat_entry(&chat_id, chat.name.as_deref(), false));
     }
     if !is_full {
         return Ok(true);
     }
-    let is_due = cursor
-        .full_at
-        .is_none_or(|at| request.upper_bound - at >= FULL_INTERVAL);
+    // Only a whole list ends the streams of a channel that the person has left.
+    let is_due = cursor.digest != run.digest
+        || cursor
+            .full_at
+            .is_none_or(|at| request.upper_bound - at >= FULL_INTERVAL);
     let since = cursor.read_to.filter(|_| !is_due).map(with_overlap);
     Ok(run.turn_page(&times, since))
 }

@@ -4,22 +4,18 @@ use bytes::Bytes;
 
 use super::{CHANNEL, TIME, account, now};
 use crate::connectors::testing::{payload, snapshots};
+use crate::connectors::zoho_cliq::directory::chat_entry;
 use crate::connectors::zoho_cliq::webhook;
 use crate::connectors::{ConnectorError, Directory, WebhookDelivery, WebhookOutcome};
-use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind};
 
 /// The titles of chats that the root stream has stored.
 pub(super) fn directory() -> Directory {
-    let entry = |kind, id: &str, name: &str| DirectoryEntry {
-        name: Some(name.to_owned()),
-        ..DirectoryEntry::nameless(DirectoryKey::new(kind, id))
-    };
     Directory::of([
-        entry(DirectoryKind::Channel, CHANNEL, "#general"),
-        entry(
-            DirectoryKind::Channel,
+        chat_entry(CHANNEL, Some("#general"), true),
+        chat_entry(
             "CT_2230144220045718119_64800112-B1",
-            "Grace Hopper",
+            Some("Grace Hopper"),
+            false,
         ),
     ])
 }

@@ -352,9 +352,9 @@ async fn threads_with_news_are_read() {
 #[tokio::test]
 async fn denied_thread_does_not_hold_the_others() {
     let (server, cliq) = cliq().await;
-    let list = json!({ "data": [thread("CT_1-T-1", "2027-01-15T08:00:00Z"),
+    let threads = json!({ "data": [thread("CT_1-T-1", "2027-01-15T08:00:00Z"),
         thread("CT_1-T-2", "2027-01-15T08:00:00Z")], "next_token": "" });
-    respond(&server, "channels/T1/threads", 200, list).await;
+    respond(&server, "channels/T1/threads", 200, threads).await;
     respond(
         &server,
         "chats/CT_1-T-2/messages",

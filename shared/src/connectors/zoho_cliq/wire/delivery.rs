@@ -17,7 +17,7 @@ const HANDLER_SUFFIX: &str = "_handler";
 /// Kind of a bot's handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Handler {
-    /// What happens in a channel that the bot is in.
+    /// An event in a channel that the bot is in.
     Participation,
     /// A message that mentions the bot.
     Mention,
@@ -114,9 +114,17 @@ pub(in super::super) struct ChatInfo {
 impl ChatInfo {
     /// Whether it is a channel.
     pub(in super::super) fn is_channel(&self) -> bool {
+        self.kinds().any(|kind| kind == "channel")
+    }
+
+    /// Whether the delivery says what it is.
+    pub(in super::super) fn has_kind(&self) -> bool {
+        self.kinds().next().is_some()
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = &str> {
         let kinds = [&self.kind, &self.chat_type];
-        let mut kinds = kinds.into_iter().filter_map(Option::as_deref);
-        kinds.any(|kind| kind == "channel")
+        kinds.into_iter().filter_map(Option::as_deref)
     }
 }
 
@@ -153,7 +161,7 @@ impl Params {
         self.stated(&[&self.data])
     }
 
-    /// The message of which a mention or a message handler is told, with its time.
+    /// The message that a mention handler or a message handler got, with its time.
     pub(in super::super) fn addressed(&self) -> (Message, Option<Timestamp>) {
         self.stated(&[&self.message_details, &self.data])
     }
@@ -230,7 +238,7 @@ impl Delivery {
         })
     }
 
-    /// What happened, of a participation.
+    /// The operation of a participation.
     pub(in super::super) fn operation(&self) -> Option<&str> {
         let operation = self.params.operation.as_deref();
         operation.filter(|_| self.handler == Handler::Participation)
@@ -243,9 +251,10 @@ fn form_fields(body: &[u8]) -> Option<Map<String, Value>> {
     if !text.contains('=') {
         return None;
     }
-    let field = |value: &str| match value.trim_start().starts_with(['{', '[']) {
-        true => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
-        false => Value::from(value),
+    let field = |value: &str| {
+        let is_json = value.trim_start().starts_with(['{', '[']);
+        let parsed = is_json.then(|| serde_json::from_str(value).ok()).flatten();
+        parsed.unwrap_or_else(|| Value::from(value))
     };
     let pairs = url::form_urlencoded::parse(body);
     Some(

@@ -1,6 +1,6 @@
 //! Messages, as lists and deliveries contain them.
 
-use serde::de::Error;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Content {
                 ..Self::default()
             }),
             value => {
-                let fields: Fields = serde_json::from_value(value).map_err(D::Error::custom)?;
+                let fields: Fields = object(value)?;
                 Ok(Self {
                     text: fields.text,
                     comment: fields.comment,
@@ -147,6 +147,14 @@ impl<'de> Deserialize<'de> for Content {
             }
         }
     }
+}
+
+/// Deserializes an object, and no list of its fields.
+fn object<T: DeserializeOwned, E: Error>(value: Value) -> Result<T, E> {
+    if !value.is_object() {
+        return Err(E::custom("not an object"));
+    }
+    serde_json::from_value(value).map_err(E::custom)
 }
 
 /// A file: its description, or only its name.
@@ -168,7 +176,7 @@ impl<'de> Deserialize<'de> for Attachment {
         let (id, name) = match Value::deserialize(deserializer)? {
             Value::String(name) => (None, Some(name).filter(|name| !name.is_empty())),
             value => {
-                let fields: Fields = serde_json::from_value(value).map_err(D::Error::custom)?;
+                let fields: Fields = object(value)?;
                 (fields.id, fields.name)
             }
         };
@@ -204,7 +212,7 @@ pub(in super::super) struct Person {
 }
 
 impl Person {
-    /// A person with these texts, as far as they are known.
+    /// A person with this id and name, either of which may be unknown.
     pub(in super::super) const fn new(id: Option<String>, name: Option<String>) -> Self {
         Self { id, name }
     }
@@ -233,7 +241,7 @@ impl<'de> Deserialize<'de> for Person {
         let fields: Fields = match Value::deserialize(deserializer)? {
             Value::String(id) => return Ok(Self::new(Some(id).filter(|id| !id.is_empty()), None)),
             Value::Number(id) => return Ok(Self::new(Some(id.to_string()), None)),
-            value => serde_json::from_value(value).map_err(D::Error::custom)?,
+            value => object(value)?,
         };
         let names = [fields.first_name, fields.last_name];
         let full = names.into_iter().flatten().collect::<Vec<_>>().join(" ");

@@ -44,9 +44,10 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let text = raw.get();
-        let unquoted: Option<String> = match text.starts_with('"') {
-            true => read_json(text).ok(),
-            false => Some(text.to_owned()),
+        let unquoted: Option<String> = if text.starts_with('"') {
+            read_json(text).ok()
+        } else {
+            Some(text.to_owned())
         };
         unquoted
             .and_then(|text| Self::parse(&text))

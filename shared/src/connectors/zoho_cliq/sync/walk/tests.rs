@@ -20,9 +20,10 @@ struct Model {
 
 impl Model {
     fn read(&self, (from, to): (i64, i64)) -> Vec<i64> {
-        let (from, to) = match self.is_inclusive {
-            true => (from, to),
-            false => (from + 1, to - 1),
+        let (from, to) = if self.is_inclusive {
+            (from, to)
+        } else {
+            (from + 1, to - 1)
         };
         let mut found = self.messages.clone();
         found.retain(|time| (from..=to).contains(time));
@@ -35,6 +36,9 @@ impl Model {
         found
     }
 }
+
+/// The earliest time.
+const START: i64 = 1_000;
 
 /// Number of messages per time.
 type Counts = BTreeMap<i64, usize>;
@@ -75,7 +79,7 @@ fn walk(model: &Model, from: i64, to: i64) -> (Vec<Counts>, usize) {
 }
 
 fn model() -> impl Strategy<Value = Model> {
-    let messages = prop::collection::vec(0_i64..40, 0..50);
+    let messages = prop::collection::vec(START..START + 40, 0..50);
     let flags = (any::<bool>(), any::<bool>());
     (messages, 4_usize..9, flags).prop_map(|(mut messages, limit, (is_newest, is_inclusive))| {
         messages.sort_unstable();
@@ -98,7 +102,7 @@ fn model() -> impl Strategy<Value = Model> {
 
 proptest! {
     #[test]
-    fn every_message_is_found_with_its_millisecond(model in model(), from in 0_i64..20, length in 0_i64..30) {
+    fn every_message_is_found_with_its_millisecond(model in model(), from in START..START + 20, length in 0_i64..30) {
         let to = from + length;
         let mut expected = count(model.messages.iter().copied());
         expected.retain(|time, _| (from..=to).contains(time));
@@ -114,12 +118,12 @@ proptest! {
 
     #[test]
     fn crowded_millisecond_does_not_loop(
-        times in prop::collection::vec(0_i64..4, 0..60),
+        times in prop::collection::vec(START..START + 4, 0..60),
         limit in 1_usize..9,
         is_newest in any::<bool>(),
     ) {
         let model = Model { messages: times, limit, is_newest, is_inclusive: true };
-        let (_, calls) = walk(&model, 0, 4);
+        let (_, calls) = walk(&model, START, START + 4);
         prop_assert!(calls < 60, "{calls} calls");
     }
 }
@@ -162,5 +166,8 @@ fn newest_messages_come_first() {
         .filter_map(|page| page.keys().next_back().copied())
         .collect();
     let ascents = newest.windows(2).filter(|pair| pair[0] < pair[1]).count();
-    assert!(ascents <= 2, "{ascents} ascents in {newest:?}");
+    assert!(
+        ascents * 10 < newest.len(),
+        "{ascents} ascents in {newest:?}"
+    );
 }
