@@ -128,13 +128,13 @@ catalogue! {
     RepoRenamed,
     /// A repository moved to another owner. `normalized`: `private`, `from?`.
     RepoTransferred,
-    /// A message was posted in a channel. `normalized`: `ts`, `text`, `mentions_app`, `files[]{id,name}`.
+    /// A message was posted in a channel or chat. `normalized`: `ts`, `text`, `mentions_app`, `files[]{id,name}`; for Zoho Cliq `text`, `type`, `mentions_app`, `mentions[]{id,name}`, `files[]{id,name}`, `reply_to?` (id).
     MessagePosted,
-    /// A reply was posted in a thread. `normalized`: `ts`, `thread_ts`, `text`, `mentions_app`, `files[]{id,name}`.
+    /// A reply was posted in a thread. `normalized`: `ts`, `thread_ts`, `text`, `mentions_app`, `files[]{id,name}`; for Zoho Cliq as `message_posted`, with `thread` (the channel's chat id).
     ThreadReplied,
-    /// A message was edited. `normalized`: `ts`, `thread_ts?`, `text`.
+    /// A message was edited. `normalized`: `ts`, `thread_ts?`, `text`; for Zoho Cliq as `message_posted`, with `thread?`.
     MessageEdited,
-    /// A message was deleted. `normalized`: `ts`, `thread_ts?`, `text?` (the last text).
+    /// A message was deleted. `normalized`: `ts`, `thread_ts?`, `text?` (the last text); for Zoho Cliq `text?`, `type?`, `mentions[]{id,name}`, `thread?`.
     MessageDeleted,
     /// A reaction was added to a message. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
     ReactionAdded,
