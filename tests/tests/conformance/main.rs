@@ -13,6 +13,7 @@ mod providers {
     pub(crate) mod google_drive;
     pub(crate) mod jira;
     pub(crate) mod slack;
+    pub(crate) mod zoho_cliq;
     pub(crate) mod zoho_mail;
 }
 
@@ -64,5 +65,6 @@ suites! {
     gmail;
     google_drive;
     google_calendar;
+    zoho_cliq;
     zoho_mail;
 }

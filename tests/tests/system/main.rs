@@ -39,4 +39,5 @@ mod slack_organization;
 mod slack_user_token;
 mod trace;
 mod unreadable_rows;
+mod zoho_cliq;
 mod zoho_mail;

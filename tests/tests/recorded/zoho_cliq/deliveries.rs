@@ -16,7 +16,7 @@ fn milliseconds(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
-/// What the Signal catalogue says of a payload.
+/// Expected outcome of a payload, by the Signal catalogue.
 #[derive(Debug, PartialEq, Eq)]
 enum Expected {
     /// A message of a chat, with its time.
