@@ -285,36 +285,6 @@ async fn error_codes_map_to_provider_specific_errors() {
             "permission",
         ),
         (
-            "zoho_cliq",
-            400,
-            r#"{"code":"request_limit_exceeded","message":"Too many."}"#,
-            "rate_limited",
-        ),
-        (
-            "zoho_cliq",
-            429,
-            r#"{"error":{"code":"rate_limit_exceeded","message":"Too many."}}"#,
-            "rate_limited",
-        ),
-        (
-            "zoho_cliq",
-            401,
-            r#"{"code":"oauthtoken_invalid","message":"Invalid."}"#,
-            "unauthorized",
-        ),
-        (
-            "zoho_cliq",
-            403,
-            r#"{"code":"chat_access_denied","message":"Not a participant."}"#,
-            "permission",
-        ),
-        (
-            "zoho_cliq",
-            400,
-            r#"{"code":"request_url_invalid","message":"Invalid."}"#,
-            "permanent",
-        ),
-        (
             "zoho_mail",
             401,
             r#"{"status":{"code":401,"description":"Unauthorized"},
