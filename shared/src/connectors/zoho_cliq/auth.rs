@@ -174,7 +174,7 @@ async fn probe(client: CliqClient<'_>, granted: &[String]) -> Result<Probe, Conn
             found.is_useful = true;
             let chats = page.chats.unwrap_or_default();
             let first: Option<Chat> = chats.first().and_then(|raw| read_row(raw).ok());
-            chat = chat.or_else(|| first?.chat_id);
+            chat = chat.or_else(|| first?.id);
         }
     }
     if let (Some(chat), true) = (chat, is_granted(MESSAGES)) {

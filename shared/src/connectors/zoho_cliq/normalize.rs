@@ -176,7 +176,7 @@ pub(super) fn channel_created(
     floor: DateTime<Utc>,
     raw: &RawValue,
 ) -> Result<Option<SignalDraft>, WireError> {
-    let id = channel.channel_id.clone();
+    let id = channel.id.clone();
     let id = id.ok_or(WireError::Missing("channel_id"))?;
     let chat = channel.chat_id.as_deref();
     let chat = chat.ok_or(WireError::Missing("chat_id"))?;

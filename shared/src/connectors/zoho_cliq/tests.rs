@@ -1,4 +1,5 @@
 mod connect;
+mod errors;
 mod golden;
 mod lists;
 mod pages;

@@ -68,8 +68,8 @@ pub(super) struct MessagePage {
 /// A channel.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Channel {
-    #[serde(default, deserialize_with = "id")]
-    pub(super) channel_id: Option<String>,
+    #[serde(rename = "channel_id", default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "id")]
     pub(super) chat_id: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -118,11 +118,11 @@ impl Channel {
 /// A direct or group chat.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Chat {
-    #[serde(default, deserialize_with = "id")]
-    pub(super) chat_id: Option<String>,
+    #[serde(rename = "chat_id", default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
     /// `dm` or `chat`; in v3 `direct_message` or `group_chat`.
-    #[serde(default, deserialize_with = "text")]
-    chat_type: Option<String>,
+    #[serde(rename = "chat_type", default, deserialize_with = "text")]
+    kind: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) name: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -138,7 +138,7 @@ impl Chat {
     ///
     /// Those are listed with their channels.
     pub(super) fn is_listed(&self) -> bool {
-        let kind = self.chat_type.as_deref().unwrap_or_default();
+        let kind = self.kind.as_deref().unwrap_or_default();
         let is_other = kind == "channel" || kind.ends_with("thread");
         !is_other && self.removed != Some(true)
     }

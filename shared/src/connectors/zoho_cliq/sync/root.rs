@@ -290,7 +290,7 @@ fn is_scope_missing(error: &ConnectorError) -> bool {
 
 fn read_channel(raw: &RawValue) -> Result<(String, String, Channel), WireError> {
     let mut channel: Channel = read_row(raw)?;
-    let id = channel.channel_id.take();
+    let id = channel.id.take();
     let chat = channel.chat_id.take();
     Ok((
         id.ok_or(WireError::Missing("channel_id"))?,
@@ -301,7 +301,7 @@ fn read_channel(raw: &RawValue) -> Result<(String, String, Channel), WireError> 
 
 fn read_chat(raw: &RawValue) -> Result<(String, Chat), WireError> {
     let mut chat: Chat = read_row(raw)?;
-    let id = chat.chat_id.take();
+    let id = chat.id.take();
     Ok((id.ok_or(WireError::Missing("chat_id"))?, chat))
 }
 

@@ -42,17 +42,17 @@ async fn answer(server: &MockServer, at: &str, body: Option<Value>) {
         .await;
 }
 
-fn channels() -> Option<Value> {
+fn channels() -> Value {
     let channel = json!({ "channel_id": "T1", "chat_id": "CT_1", "organization_id": "64800112" });
-    Some(json!({ "channels": [channel] }))
+    json!({ "channels": [channel] })
 }
 
-fn chats() -> Option<Value> {
-    Some(json!({ "chats": [{ "chat_id": "22300001", "chat_type": "dm" }] }))
+fn chats() -> Value {
+    json!({ "chats": [{ "chat_id": "22300001", "chat_type": "dm" }] })
 }
 
-fn user() -> Option<Value> {
-    Some(json!({ "data": { "id": "64800201", "organization_id": "64800112" } }))
+fn user() -> Value {
+    json!({ "data": { "id": "64800201", "organization_id": "64800112" } })
 }
 
 async fn outcome(cliq: &ZohoCliq) -> CallbackOutcome {
@@ -77,10 +77,10 @@ async fn consent_connects_the_person_and_the_organization() {
     assert_eq!(scope, SCOPES);
 
     consent(&server, SCOPES).await;
-    answer(&server, "channels", channels()).await;
-    answer(&server, "chats", chats()).await;
+    answer(&server, "channels", Some(channels())).await;
+    answer(&server, "chats", Some(chats())).await;
     answer(&server, "chats/CT_1/messages", Some(json!({ "data": [] }))).await;
-    answer(&server, "users/64800201", user()).await;
+    answer(&server, "users/64800201", Some(user())).await;
     let grant = grant(&cliq).await;
     let expected = ExternalAccount {
         id: "us:64800201".to_owned(),
@@ -99,8 +99,8 @@ async fn consent_connects_the_person_and_the_organization() {
 async fn rejected_scope_is_one_that_was_not_granted() {
     let (server, cliq) = cliq().await;
     consent(&server, SCOPES).await;
-    answer(&server, "channels", channels()).await;
-    answer(&server, "chats", chats()).await;
+    answer(&server, "channels", Some(channels())).await;
+    answer(&server, "chats", Some(chats())).await;
     answer(&server, "chats/CT_1/messages", None).await;
     answer(&server, "users/64800201", None).await;
     let grant = grant(&cliq).await;
@@ -131,7 +131,7 @@ async fn withheld_scope_is_not_probed() {
     let (server, cliq) = cliq().await;
     let granted = "ZohoCliq.Chats.READ ZohoCliq.Messages.READ AaaServer.profile.READ";
     consent(&server, granted).await;
-    answer(&server, "chats", chats()).await;
+    answer(&server, "chats", Some(chats())).await;
     answer(
         &server,
         "chats/22300001/messages",
@@ -178,7 +178,7 @@ async fn locked_endpoint_does_not_prevent_a_connection() {
             .mount(&server)
             .await;
     }
-    answer(&server, "users/64800201", user()).await;
+    answer(&server, "users/64800201", Some(user())).await;
     let grant = grant(&cliq).await;
     assert_eq!(grant.scopes.join(","), SCOPES);
 }

@@ -36,8 +36,8 @@ pub(in super::super) struct Message {
     #[serde(default, deserialize_with = "rows")]
     pub(in super::super) mentions: Vec<Mention>,
     /// The message that it answers.
-    #[serde(default, deserialize_with = "or_default")]
-    replied_message: Reply,
+    #[serde(rename = "replied_message", default, deserialize_with = "or_default")]
+    answered: Reply,
 }
 
 impl Message {
@@ -93,7 +93,7 @@ impl Message {
 
     /// The id of the message that it answers.
     pub(in super::super) fn reply_to(&self) -> Option<MessageId> {
-        self.replied_message.id.as_deref().map(MessageId::new)
+        self.answered.id.as_deref().map(MessageId::new)
     }
 
     /// Whether Cliq wrote the row, and no person or bot.

@@ -20,13 +20,11 @@ impl Timestamp {
     /// Parses milliseconds or RFC 3339.
     pub(in super::super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        match text.parse() {
-            Ok(milliseconds) => Self::from_millis(milliseconds),
-            Err(_) => {
-                let at = DateTime::parse_from_rfc3339(text).ok()?;
-                Self::from_millis(at.timestamp_millis())
-            }
+        if let Ok(milliseconds) = text.parse() {
+            return Self::from_millis(milliseconds);
         }
+        let at = DateTime::parse_from_rfc3339(text).ok()?;
+        Self::from_millis(at.timestamp_millis())
     }
 
     /// Milliseconds since 1970.
