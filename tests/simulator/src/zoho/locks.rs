@@ -71,14 +71,6 @@ impl Locks {
         })
     }
 
-    /// Locks of a person's endpoint, which begin without a call beyond the limit.
-    pub(crate) fn lock(&mut self, key: Key, until: i64) {
-        let endpoint = self.endpoints.entry(key).or_default();
-        endpoint.calls.clear();
-        endpoint.locked_until = until;
-        endpoint.locks += 1;
-    }
-
     /// Ends the locks of a provider and resets its calls; the counts of locks stay.
     pub(crate) fn reset(&mut self, source: &str) {
         let endpoints = self.endpoints.iter_mut();

@@ -196,7 +196,8 @@ impl People {
                 "address": person.address, "name": person.name(),
             }))
         };
-        let people: Vec<Value> = organization.members.iter().filter_map(member).collect();
+        let people = self.colleagues(admin);
+        let people: Vec<Value> = people.iter().filter_map(member).collect();
         let address = self.get(admin).map(|person| person.address.as_str());
         json!({
             "login": admin, "admin": address, "data_center": organization.data_center,

@@ -1,8 +1,8 @@
 //! The consent page.
 //!
 //! The login of a browser session is a person's address or login. The page consents
-//! immediately, at whichever data centre it was opened, and the redirect names the one in which
-//! the person's account lives. Wrong requests get an error page and never a redirect.
+//! immediately, at any data centre, and the redirect names the one in which the person's
+//! account lives. Wrong requests get an error page and never a redirect.
 
 use std::collections::BTreeSet;
 
