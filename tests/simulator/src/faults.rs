@@ -155,7 +155,7 @@ fn poison(value: &mut Value, find: &str) {
         Value::Array(rows) => {
             for row in rows.iter_mut().filter(|row| row.to_string().contains(find)) {
                 let mut is_row = false;
-                for name in ["id", "ts"] {
+                for name in ["id", "ts", "messageId"] {
                     if let Some(id) = row.get_mut(name) {
                         *id = json!({});
                         is_row = true;

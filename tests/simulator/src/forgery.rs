@@ -40,7 +40,8 @@ pub(crate) fn forge(body: &Value) -> Value {
     }
 }
 
-fn forged_id(id: &Value) -> Value {
+/// Another id of the same form.
+pub(crate) fn forged_id(id: &Value) -> Value {
     match id {
         Value::Number(number) => number.as_u64().map_or(id.clone(), |id| (id + SHIFT).into()),
         Value::String(text) => text.parse::<u64>().map_or_else(

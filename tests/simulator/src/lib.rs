@@ -48,6 +48,7 @@ use tokio_util::task::TaskTracker;
 pub use google::calendar as google_calendar;
 pub use google::drive as google_drive;
 pub use google::gmail;
+pub use zoho::mail as zoho_mail;
 
 pub use faults::{Effect, Rule, Target};
 pub use ledger::{Entry, Filter};

@@ -140,4 +140,5 @@ providers! {
     google_drive: GoogleDrive, GoogleDriveOptions, of google;
     google_calendar: GoogleCalendar, GoogleCalendarOptions, of google;
     gmail: Gmail, GmailOptions, of google;
+    zoho_mail: ZohoMail, ZohoMailOptions, of zoho;
 }

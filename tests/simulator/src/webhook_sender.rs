@@ -94,6 +94,10 @@ pub(crate) trait DeliveryPolicy: Send + Sync {
     fn is_forged(&self, _delivery: &Delivery, effect: Effect) -> bool {
         must_be_rejected(effect)
     }
+    /// Body of a forged delivery on the wire.
+    fn forged_body(&self, delivery: &Delivery, _effect: Effect) -> Vec<u8> {
+        self.body(&forge(&delivery.body))
+    }
     /// Body on the wire, by default the JSON.
     fn body(&self, body: &Value) -> Vec<u8> {
         body.to_string().into_bytes()
@@ -215,9 +219,9 @@ impl Inner {
         }
         let delays = self.policy.retry_delays();
         let original = wire_body(&delivery, self.policy.body(&delivery.body));
-        let is_forged = fault.is_some_and(|effect| self.policy.is_forged(&delivery, effect));
+        let forgery = fault.filter(|effect| self.policy.is_forged(&delivery, *effect));
         let forged =
-            is_forged.then(|| wire_body(&delivery, self.policy.body(&forge(&delivery.body))));
+            forgery.map(|effect| wire_body(&delivery, self.policy.forged_body(&delivery, effect)));
         let (mut previous, mut reached) = (Outcome::default(), false);
         for number in 0..=delays.len() {
             if let Some(seconds) = number.checked_sub(1).and_then(|index| delays.get(index)) {

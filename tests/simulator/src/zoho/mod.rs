@@ -25,6 +25,7 @@ pub(crate) mod control;
 mod data_center;
 pub(crate) mod faults;
 pub(crate) mod locks;
+pub mod mail;
 mod oauth;
 pub(crate) mod people;
 mod settings;
