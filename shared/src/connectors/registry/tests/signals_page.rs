@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{registry, *};
+use super::registry;
 use crate::config::Env;
 use crate::model::SignalKind;
 
