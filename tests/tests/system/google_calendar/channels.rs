@@ -131,7 +131,7 @@ async fn three_hundred_calendars_are_read_and_watched_within_quota() {
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to(SLUG, &account, &address).await;
     let path = format!("/v1/connections/{connection}");
-    let timeout = Duration::from_mins(4);
+    let timeout = Duration::from_mins(6);
     eventually_within(timeout, "every calendar is read and watched", async || {
         tenant.get(&path).await["backfilled_at"].is_string()
             && live_channels(&system).await.len() == CALENDARS

@@ -131,7 +131,7 @@ async fn rejected_consent_ends_no_racing_connection() {
     let (rejected, racing) = tokio::join!(rejected, racing);
     assert!(!rejected.status().is_success(), "{}", rejected.status());
     // Its tokens end as well, so it must not count as connected.
-    assert_eq!(racing.status().as_u16(), 403);
+    assert_eq!(racing.status().as_u16(), 400);
     assert_eq!(revocations(&system).await, 1);
     let connection = acme.connect_to(SLUG, &account, &admin).await;
     system.drain().await;
