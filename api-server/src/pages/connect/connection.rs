@@ -118,7 +118,7 @@ impl ConnectionView<'_> {
             }
             @if let Some(link) = link {
                 label for="link" { "Link to send" }
-                textarea.field.copy #link readonly rows="3" spellcheck="false" { (Text(link)) }
+                textarea.field.copy #link readonly rows="4" spellcheck="false" { (Text(link)) }
                 div.actions { (button_link(&self.mail(link), "Write an e-mail")) }
             } @else {
                 p { "It is the link that you opened at the beginning." }
