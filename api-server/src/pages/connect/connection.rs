@@ -132,9 +132,12 @@ impl ConnectionView<'_> {
     }
 
     fn account(&self) -> Markup {
-        match self.account {
-            Some(account) => html! { "the " (self.provider) " account " (name(account)) },
-            None => html! { "the account that was chosen at " (self.provider) },
+        html! {
+            @if let Some(account) = self.account {
+                "the " (self.provider) " account " (name(account))
+            } @else {
+                "the account that was chosen at " (self.provider)
+            }
         }
     }
 
