@@ -4,7 +4,7 @@
 // same after a reload, in which the screenshots differ.
 import { accounts, addSites, api, control, failExchange, simulator, Tenant } from "./system.mjs";
 
-const LONG_NAME = "Acme <script>alert(1)</script> & Partners, International Holdings of Northern and Southern Branches";
+const LONG_NAME = "Acme <script>alert(1)</script> & a name that is about as long as the names that people give to their teams";
 const SEARCHED = "Branch 17";
 
 // Signs a person in at the simulated provider.
@@ -40,7 +40,7 @@ async function consentAtJira(page, { tenant, person }) {
 }
 
 export async function scenarios(expiredLink) {
-  const [acme, other] = [await Tenant.create("Acme"), await Tenant.create("Northwind Design")];
+  const [acme, other] = [await Tenant.create("Acme"), await Tenant.create("Other")];
   const [first, , third] = await accounts("jira");
   const github = await accounts("github");
   const organization = github.find(({ members, admin }) => members.some((member) => member !== admin));

@@ -118,7 +118,7 @@ impl ConnectionView<'_> {
             }
             @if let Some(link) = link {
                 label for="link" { "Link to send" }
-                textarea.field.copy #link readonly rows="3" spellcheck="false" { (Text(link)) }
+                textarea.field.copy #link readonly rows="4" spellcheck="false" { (Text(link)) }
                 div.actions { (button_link(&self.mail(link), "Write an e-mail")) }
             } @else {
                 p { "It is the link that you opened at the beginning." }
@@ -132,9 +132,12 @@ impl ConnectionView<'_> {
     }
 
     fn account(&self) -> Markup {
-        match self.account {
-            Some(account) => html! { "the " (self.provider) " account " (name(account)) },
-            None => html! { "the account that was chosen at " (self.provider) },
+        html! {
+            @if let Some(account) = self.account {
+                "the " (self.provider) " account " (name(account))
+            } @else {
+                "the account that was chosen at " (self.provider)
+            }
         }
     }
 

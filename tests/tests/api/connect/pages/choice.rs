@@ -54,13 +54,11 @@ async fn account_is_chosen_with_a_button() {
     let state = state.split('"').next().expect("its end").to_owned();
     let mut chosen = callback.clone();
     chosen.set_query(None);
-    let chosen = chosen
+    chosen
         .query_pairs_mut()
         .append_pair("state", &state)
-        .append_pair("account", &ids[0])
-        .finish()
-        .clone();
-    assert_eq!(choices[0]["choose_url"], json!(chosen.as_str()));
+        .append_pair("account", &ids[1]);
+    assert_eq!(choices[1]["choose_url"], json!(chosen.as_str()));
     let done = browser.get(&chosen).await;
     shows(page(&done, 200), &["Jira is connected", "Acme"]);
     assert_eq!(connections(&acme, "active").await, 1);
@@ -99,7 +97,7 @@ async fn many_accounts_are_searched_without_scripts() {
     );
     let none = browser.get(&with_param(&search, "search", "<b>")).await;
     shows(page(&none, 200), &["No account matches", "&lt;b&gt;"]);
-    let other = Browser::signed_in(&system, &person).with_pages();
-    let foreign = other.clone().get(&search).await;
+    let mut other = Browser::signed_in(&system, &person).with_pages();
+    let foreign = other.get(&search).await;
     shows(page(&foreign, 403), &["This page has expired"]);
 }

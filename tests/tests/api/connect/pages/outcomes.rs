@@ -1,6 +1,7 @@
 //! The pages of a link and of the connection to which it leads.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tests::harness::System;
 
 use super::super::browser::Browser;
 use super::super::{link, start};
@@ -126,12 +127,12 @@ async fn waiting_page_names_owner_and_link() {
 }
 
 /// An organization with its admin and a member who is not.
-async fn organization(system: &tests::harness::System) -> (String, String, String) {
+async fn organization(system: &System) -> (String, String, String) {
     for number in 0..3 {
         let account = system.account_of("github", number).await;
-        let text = |value: &serde_json::Value| value.as_str().expect("a login").to_owned();
-        let members = account["members"].as_array().expect("members");
-        if let Some(member) = members.iter().find(|one| **one != account["admin"]) {
+        let text = |value: &Value| value.as_str().expect("a login").to_owned();
+        let mut members = account["members"].as_array().into_iter().flatten();
+        if let Some(member) = members.find(|one| **one != account["admin"]) {
             return (
                 text(&account["login"]),
                 text(&account["admin"]),
@@ -144,7 +145,7 @@ async fn organization(system: &tests::harness::System) -> (String, String, Strin
 
 #[tokio::test]
 async fn brand_is_on_every_page() {
-    let system = tests::harness::System::with_fast_provider()
+    let system = System::with_fast_provider()
         .workers(0)
         .env("POBLYSH_PAGES_NAME", "Ex & Co")
         .env("POBLYSH_PAGES_COLOUR", "#7c2d12")
