@@ -1,3 +1,5 @@
+//! Tests of what Zoho's products share.
+
 mod auth;
 mod calls;
 mod settings;

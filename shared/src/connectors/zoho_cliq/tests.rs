@@ -1,3 +1,5 @@
+//! Tests of the Zoho Cliq connector against a mock server.
+
 mod connect;
 mod errors;
 mod golden;

@@ -1,3 +1,5 @@
+//! Tests of the Zoho Mail connector against a mock server.
+
 mod connect;
 mod folder;
 mod golden;

@@ -1,3 +1,5 @@
+//! Tests of the Zoho Cliq wire types.
+
 use serde_json::{Value, json};
 
 use super::*;
