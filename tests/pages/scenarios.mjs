@@ -259,7 +259,7 @@ export async function scenarios(expiredLink) {
       name: "no-such-page",
       heading: "This page does not exist",
       async open(page) {
-        await page.goto(`${api}/v1/connect/unheard_of/start`);
+        await page.goto(`${api}/v1/connect/unheard_of/start?state=${"A".repeat(43)}`);
       },
     },
   ];

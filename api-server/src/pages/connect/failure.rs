@@ -156,21 +156,22 @@ impl FailureView<'_> {
     }
 
     fn invalid_state(&self) -> Texts {
-        let ask =
-            html! { p { "To connect an account, ask the people who sent it for a new link." } };
+        let ask = |what: &str| {
+            html! { p { "To connect " (what) ", ask the people who sent it for a new link." } }
+        };
         match (self.context.link, &self.context.start) {
             (Some(ClosedLink::Used), _) => Texts::new(
                 "This link was already used".to_owned(),
                 html! {
                     p.lead { "A link connects one account, and this one has done so. There is nothing more to do." }
-                    (ask)
+                    (ask("another account"))
                 },
             ),
             (Some(ClosedLink::Expired), _) => Texts::new(
                 "This link has expired".to_owned(),
                 html! {
                     p.lead { "For safety, a link works for a short time only." }
-                    (ask)
+                    (ask("an account"))
                 },
             ),
             (None, Some(_)) => Texts::new(
