@@ -96,23 +96,8 @@ impl<'a> Tenant<'a> {
         let link = self
             .post(&format!("/v1/connect/{provider}"), &json!({}))
             .await;
-        let mut browser = Browser::new(self.system, person);
-        let page = browser
-            .open_link(link["authorize_url"].as_str().expect("a URL"))
-            .await;
-        let url = page.url().clone();
-        if url.authority() != self.system.simulator.address().to_string() {
-            return choose_account(&mut browser, page, account).await;
-        }
-        assert_eq!(page.status(), StatusCode::OK, "the provider's page");
-        let state = url
-            .query_pairs()
-            .find(|(name, _)| name == "state")
-            .map(|(_, value)| value.into_owned())
-            .expect("a state");
-        browser
-            .post(url.as_str(), &[("account", account), ("state", &state)])
-            .await
+        let link = link["authorize_url"].as_str().expect("a URL");
+        open_connect_link(self.system, link, account, person).await
     }
 
     /// Reads the feed from its beginning to its end.
@@ -316,6 +301,34 @@ impl<'a> Tenant<'a> {
             .expect("the query result");
         self.poll().await;
     }
+}
+
+/// Opens a connect link as a person, consents, and returns the last response, also an error.
+///
+/// # Panics
+///
+/// When a step has no response.
+pub async fn open_connect_link(
+    system: &System,
+    link: &str,
+    account: &str,
+    person: &str,
+) -> Response {
+    let mut browser = Browser::new(system, person);
+    let page = browser.open_link(link).await;
+    let url = page.url().clone();
+    if url.authority() != system.simulator.address().to_string() {
+        return choose_account(&mut browser, page, account).await;
+    }
+    assert_eq!(page.status(), StatusCode::OK, "the provider's page");
+    let state = url
+        .query_pairs()
+        .find(|(name, _)| name == "state")
+        .map(|(_, value)| value.into_owned())
+        .expect("a state");
+    browser
+        .post(url.as_str(), &[("account", account), ("state", &state)])
+        .await
 }
 
 /// Chooses the account if the grant covers several.

@@ -27,6 +27,7 @@ mod jira_webhooks;
 mod key_rotation;
 mod lifecycle;
 mod limits;
+mod live;
 mod nul;
 mod panics;
 mod plans;
