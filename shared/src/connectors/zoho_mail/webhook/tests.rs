@@ -191,7 +191,14 @@ fn text_of_a_mail_is_not_stored() {
     ] {
         assert!(stored.contains(kept), "{kept}: {stored}");
     }
-    for body in ["", "Dear Ada", "[\"Dear Ada\"", "{\"html\":\"Dear Ada\"}"] {
+    for body in [
+        "",
+        "Dear Ada",
+        "[\"Dear Ada\"",
+        "[{\"html\":\"Dear Ada\"}]",
+        "\"Dear Ada\"",
+        "{\"html\":\"Dear Ada\"}",
+    ] {
         let receipt = verify_with(&[ACTIVE], &[(SIGNATURE, &sign(ACTIVE, body))], body);
         let receipt = receipt.expect("a receipt");
         let stored = receipt.stored_body.expect("a body");
