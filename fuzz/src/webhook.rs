@@ -146,11 +146,12 @@ pub fn run<S: Scheme>(connector: &dyn Connector, data: &[u8]) {
     if receipt.handshake.is_some() {
         return;
     }
+    let stored = receipt.stored_body.as_ref().unwrap_or(&body);
     let known = provider::account();
-    handle(connector, &headers, &body, known);
+    handle(connector, &headers, stored, known);
     for route in receipt.routes.iter().take(1) {
         let account = ExternalAccount::from_route(route);
-        handle(connector, &headers, &body, account);
+        handle(connector, &headers, stored, account);
     }
 }
 

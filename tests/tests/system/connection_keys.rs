@@ -1,6 +1,6 @@
 //! Keys of a connection's webhooks that the provider generates: handshake secrets, public keys.
 //!
-//! No supported provider has them yet; these tests use a provider of their own.
+//! These tests use a provider of their own, which has both.
 
 mod mailbox;
 

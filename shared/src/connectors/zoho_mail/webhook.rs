@@ -116,8 +116,8 @@ pub(super) async fn verify(
 
 /// Returns the handshake of a request with a secret; `None` for a delivery that repeats it.
 ///
-/// The secret that is in use already needs not be stored again. Another one is stored only if the
-/// connection is armed.
+/// The current secret needs not be stored again. Another one is stored only if the connection is
+/// armed; so is the previous one, which would expire otherwise although it is in use again.
 fn handshake(
     secrets: &[SecretString],
     secret: SecretString,
@@ -130,9 +130,10 @@ fn handshake(
     }
     let is_in_use = |known: &SecretString| constant_time_eq(known.expose_secret().as_bytes(), sent);
     let is_known = secrets.iter().any(is_in_use);
+    let is_current = secrets.first().is_some_and(is_in_use);
     match signature {
         Some(_) if is_known => Ok(None),
-        None if is_known => Ok(Some(Handshake::default())),
+        None if is_current => Ok(Some(Handshake::default())),
         signature => {
             if let Some(signature) = signature {
                 verify_signature(std::slice::from_ref(&secret), signature, body)?;

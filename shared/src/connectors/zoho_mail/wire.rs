@@ -273,13 +273,13 @@ impl Delivery {
     }
 }
 
-/// The object as received, without the fields that are not kept.
+/// The object as received, without the fields that are not kept; null in place of anything else.
 ///
 /// The text of a mail must not get into the feed or into stored deliveries: neither all of it
 /// (`html`) nor its beginning (`summary`). Kept values stay as they are, digit by digit.
 pub(super) fn without_content(object: Box<RawValue>) -> Result<Box<RawValue>, serde_json::Error> {
     if !object.get().starts_with('{') {
-        return Ok(object);
+        return to_raw_value(&());
     }
     let mut fields: BTreeMap<String, Box<RawValue>> = read_json(object.get()).unwrap_or_default();
     let is_kept = |name: &str| KEPT.contains(&name);

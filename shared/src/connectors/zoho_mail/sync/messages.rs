@@ -52,7 +52,7 @@ struct Walk {
     start: u64,
     /// Older mails are known.
     lower: DateTime<Utc>,
-    /// The newest mail of the first page.
+    /// The newest mail of the first page, and not later than that page.
     #[serde(default)]
     newest: Option<Mark>,
     /// The last row of the page before.
@@ -102,6 +102,11 @@ pub(super) async fn read_page(
     // The first read has no known mail near its end, and the order is not strict.
     let is_thorough = cursor.mark.is_none();
     let has_more = walk.advance(&rows, u64::from(size), is_thorough);
+    if let Some(newest) = &mut walk.newest {
+        // A time in the future would hide everything that arrives until then. A walk may last as
+        // long, so a later bound is too late.
+        newest.received_at = newest.received_at.min(request.upper_bound);
+    }
     let oldest = rows.last().and_then(|row| row.as_ref());
     let progress = oldest.map_or(0.0, |oldest| {
         1.0 - part_before(oldest.received_at, walk.lower, request.upper_bound)
@@ -109,11 +114,6 @@ pub(super) async fn read_page(
     if has_more {
         cursor.walk = Some(walk);
     } else if let Some(newest) = walk.newest {
-        // A time in the future would hide everything that arrives until then.
-        let newest = Mark {
-            received_at: newest.received_at.min(request.upper_bound),
-            ..newest
-        };
         cursor.mark = cursor.mark.take().max(Some(newest));
     }
     Ok(SyncPage {

@@ -145,6 +145,36 @@ async fn time_in_the_future_hides_no_later_mail() {
 }
 
 #[tokio::test]
+async fn time_in_the_future_hides_no_mail_that_arrives_during_a_long_read() {
+    let (server, mail) = zoho_mail().await;
+    let folder = Folder {
+        cap: Some(2),
+        ..Folder::of([-3_600, 60, 120, 180])
+    };
+    folder.serve(&server).await;
+    let first = read(&mail, None).await;
+    let second = read(&mail, Some(first.cursor)).await;
+    assert!(second.has_more);
+    // Above the next page. The read ends in a run two hours later.
+    folder.change(|rows| rows.insert(1, row(-60)));
+    let mut cursor = second.cursor;
+    loop {
+        let later = SyncRequest {
+            upper_bound: now() + TimeDelta::hours(2),
+            ..request("folder:7002", Some(cursor))
+        };
+        let page = mail.sync(later).await.expect("a page");
+        assert!(!ages(&page).contains(&-60), "not in this read");
+        cursor = page.cursor;
+        if !page.has_more {
+            break;
+        }
+    }
+    let (found, _) = read_all(&mail, Some(cursor), |_| ()).await;
+    assert!(found.contains(&-60), "{found:?}");
+}
+
+#[tokio::test]
 async fn empty_folder_has_no_mark() {
     let (server, mail) = zoho_mail().await;
     let folder = Folder::default();

@@ -168,6 +168,15 @@ fn secret_in_use_is_not_stored_again() {
 }
 
 #[test]
+fn previous_secret_in_a_handshake_is_stored_again() {
+    let receipt = verify_with(&[ACTIVE, OLD], &[(SECRET, OLD)], SAMPLE).expect("a receipt");
+    let secret = receipt.handshake.and_then(|handshake| handshake.secret);
+    assert_eq!(secret.expect("a secret").expose_secret(), OLD);
+    let receipt = verify_with(&[ACTIVE, OLD], &[(SECRET, ACTIVE)], SAMPLE).expect("a receipt");
+    assert!(receipt.handshake.expect("a handshake").secret.is_none());
+}
+
+#[test]
 fn text_of_a_mail_is_not_stored() {
     let body = mail();
     let receipt = verify_with(&[ACTIVE], &[(SIGNATURE, &sign(ACTIVE, &body))], &body);
@@ -182,7 +191,14 @@ fn text_of_a_mail_is_not_stored() {
     ] {
         assert!(stored.contains(kept), "{kept}: {stored}");
     }
-    for body in ["", "Dear Ada", "[\"Dear Ada\"", "{\"html\":\"Dear Ada\"}"] {
+    for body in [
+        "",
+        "Dear Ada",
+        "[\"Dear Ada\"",
+        "[{\"html\":\"Dear Ada\"}]",
+        "\"Dear Ada\"",
+        "{\"html\":\"Dear Ada\"}",
+    ] {
         let receipt = verify_with(&[ACTIVE], &[(SIGNATURE, &sign(ACTIVE, body))], body);
         let receipt = receipt.expect("a receipt");
         let stored = receipt.stored_body.expect("a body");
