@@ -250,6 +250,10 @@ impl Inner {
                 if attempt.effect == Some(Effect::Duplicate) {
                     self.send(&attempt).await;
                 }
+                // A receiver that accepts a forged delivery has not got its facts.
+                if forged.is_some() {
+                    break;
+                }
                 self.core.stats.count(delivered_counter, 1);
                 return;
             }

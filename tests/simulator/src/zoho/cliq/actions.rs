@@ -12,8 +12,11 @@ use rand::seq::IndexedRandom;
 use serde::Deserialize;
 use serde_json::Value;
 
+pub(super) use messages::is_writable;
+
 use super::ZohoCliq;
-use super::world::{Author, Chat, Position, World, parse_message_id};
+use super::chat::{Author, Chat, Position, parse_message_id};
+use super::world::World;
 use crate::action::{ActionOutcome, ActionTime};
 use crate::ledger::Ledger;
 
@@ -52,7 +55,7 @@ pub(crate) struct ActionParams {
     pub(crate) file: Option<String>,
     /// Id of the message that the new one answers.
     pub(crate) reply_to: Option<String>,
-    /// The message has the time of the chat's last one.
+    /// All messages of the action have one time.
     #[serde(default)]
     pub(crate) same_time: bool,
     /// The bot of the account's extension acts.
@@ -208,7 +211,7 @@ impl<'a> Transaction<'a> {
         &mut self,
         login: &str,
         params: &ActionParams,
-        accepts: impl Fn(&super::world::Message) -> bool,
+        accepts: impl Fn(&super::chat::Message) -> bool,
     ) -> Result<(String, Position), Refusal> {
         let is_filled = |chat: &Chat| {
             let mut newest = chat.messages.values().rev().take(MAX_CANDIDATES);

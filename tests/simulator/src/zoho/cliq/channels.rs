@@ -3,12 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::api::{Answer, Call};
+use super::chat::{Channel, Chat, Level, Message, message_id};
 use super::envelope::{author_id, author_name};
 use super::errors::ApiError;
 use super::page::{SortKey, page, parse_token, token};
 use super::settings::Settings;
 use super::time;
-use super::world::{Channel, Chat, Level, Message, World, message_id};
+use super::world::World;
 
 /// Maximum number of rows of a page.
 const MAX_ROWS: usize = 100;

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::api::{Answer, Call};
 use super::channels::last_message;
+use super::chat::{Author, Chat, Kind};
 use super::errors::ApiError;
 use super::time;
-use super::world::{Author, Chat, Kind, World};
+use super::world::World;
 
 /// Maximum number of rows of a response.
 const MAX_ROWS: usize = 100;

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::actions::ActionParams;
+use super::chat::Chat;
 use super::extensions::NewExtension;
 use super::settings::Settings;
-use super::world::{Chat, World};
+use super::world::World;
 use super::{ZohoCliq, generate};
 use crate::Core;
 use crate::generate::HistorySize;

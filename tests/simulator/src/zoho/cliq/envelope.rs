@@ -4,9 +4,10 @@
 
 use serde_json::{Value, json};
 
+use super::chat::{Author, Chat, Kind, Mention, Message};
 use super::extensions::Extension;
 use super::settings::Settings;
-use super::world::{Author, Chat, Kind, Mention, Message, User, World};
+use super::world::{User, World};
 
 /// Added to the ids of people in deliveries whose ids differ from those in lists.
 const OTHER_ID_OFFSET: u64 = 1_000_000_000;

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{Chat, Kind, World};
+use super::chat::{Chat, Kind};
+use super::world::World;
 use crate::ledger::{Fact, Ledger};
 
 /// Slug in the ledger.

@@ -8,8 +8,9 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 use tokio_util::sync::CancellationToken;
 
 use super::ZohoCliq;
-use super::actions::{ActionParams, Transaction};
-use super::world::{Kind, Level, NewChat, World, old_creation};
+use super::actions::{ActionParams, Transaction, is_writable};
+use super::chat::{Kind, Level};
+use super::world::{NewChat, World, old_creation};
 use crate::Config;
 use crate::action::ActionTime;
 use crate::generate::{HistorySize, Mix, run_at_random};
@@ -148,11 +149,14 @@ fn random_params(
     chat: Option<&String>,
 ) -> ActionParams {
     let (action, variant) = action.split_once(' ').unwrap_or((action, ""));
+    let random = random_chat(tx.world, login).filter(|_| action == POSTED);
+    let chat = chat.or(random.as_ref());
     let mut params = ActionParams {
         account: login.to_owned(),
         action: action.to_owned(),
         chat: chat.cloned(),
         same_time: variant == "twin",
+        count: (variant == "twin").then_some(2),
         as_bot: variant == "bot",
         ..ActionParams::default()
     };
@@ -192,6 +196,14 @@ fn random_params(
         params.chat = None;
     }
     params
+}
+
+/// A random channel or conversation of a person.
+fn random_chat(world: &mut World, login: &str) -> Option<String> {
+    let chats = world.chats_of(login).into_iter();
+    let chats = chats.filter(|chat| chat.thread().is_none() && is_writable(chat));
+    let ids: Vec<String> = chats.map(|chat| chat.id.clone()).collect();
+    ids.choose(&mut world.rng).cloned()
 }
 
 /// Members of a chat that is not a bot's.

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::api::{Answer, Call};
+use super::chat::{Chat, Message, message_id, parse_message_id};
 use super::envelope::{author_id, author_name, mentions, mime, replied_message};
 use super::errors::ApiError;
 use super::settings::Settings;
-use super::world::{Chat, Message, World, message_id, parse_message_id};
+use super::world::World;
 
 /// Maximum number of rows of a response.
 const MAX_ROWS: usize = 100;

@@ -7,6 +7,7 @@
 mod actions;
 mod api;
 mod channels;
+mod chat;
 mod chats;
 mod control;
 mod envelope;

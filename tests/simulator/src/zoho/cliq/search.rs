@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::api::{Answer, Call};
+use super::chat::{Author, Chat, Kind, Level, Message, message_id};
 use super::envelope::{author_id, mime};
 use super::errors::ApiError;
 use super::messages;
 use super::settings::Settings;
 use super::time;
-use super::world::{Author, Chat, Kind, Level, Message, World, message_id};
+use super::world::World;
 
 /// Maximum number of rows of a page.
 const MAX_ROWS: usize = 50;

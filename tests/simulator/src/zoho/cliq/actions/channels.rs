@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{ActionParams, Refusal, Transaction, describe};
+use crate::zoho::cliq::chat::{Author, Chat, Kind, Level};
 use crate::zoho::cliq::facts;
-use crate::zoho::cliq::world::{Author, Chat, Kind, Level, NewChat};
+use crate::zoho::cliq::world::NewChat;
 
 const NAMES: [&str; 4] = ["pumps", "valves", "site visits", "night shift"];
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::Transaction;
 use crate::faults::Rule;
 use crate::webhook_sender::Delivery;
+use crate::zoho::cliq::chat::{Author, Kind, Message, Position};
 use crate::zoho::cliq::envelope::{Envelope, Handler, HandlerCall};
 use crate::zoho::cliq::extensions::Extension;
 use crate::zoho::cliq::facts::{self, Change};
-use crate::zoho::cliq::world::{Author, Kind, Message, Position};
 
 /// A call that is sent, with its fault.
 struct PlannedCall {

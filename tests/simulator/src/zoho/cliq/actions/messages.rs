@@ -7,16 +7,15 @@ use serde_json::{Value, json};
 
 use super::{ActionParams, Refusal, Transaction};
 use crate::clock::Clock;
+use crate::zoho::cliq::chat::{Attachment, Author, Chat, Kind, Mention, Message, parse_message_id};
 use crate::zoho::cliq::facts::{self, Change};
-use crate::zoho::cliq::world::{
-    Attachment, Author, Chat, Kind, Mention, Message, NewChat, parse_message_id,
-};
+use crate::zoho::cliq::world::NewChat;
 
 /// Name that stands for the bot of the account's extension.
 const BOT: &str = "bot";
 
 /// Whether a person can write to a chat.
-pub(super) const fn is_writable(chat: &Chat) -> bool {
+pub(in crate::zoho::cliq) const fn is_writable(chat: &Chat) -> bool {
     match &chat.kind {
         Kind::Channel(channel) => !channel.is_archived,
         Kind::Direct | Kind::Group => true,
@@ -58,7 +57,7 @@ impl Transaction<'_> {
             None => None,
         };
         let mentions = self.mentions(login, &params.mentions)?;
-        let mut ids = Vec::new();
+        let (mut ids, mut shared) = (Vec::new(), None);
         for _ in 0..params.count.unwrap_or(1) {
             let mut text = self.text(params);
             for mention in &mentions {
@@ -78,7 +77,8 @@ impl Transaction<'_> {
                 reply_to,
                 revision: 0,
             };
-            let position = self.insert(id, message, params.same_time);
+            let position = self.insert(id, message, shared);
+            shared = params.same_time.then_some(position.0);
             ids.push(self.world.chats[id].messages[&position].id());
             let ledger = self.ledger();
             let new = facts::settle(self.world, ledger, id, position.0);
@@ -109,17 +109,13 @@ impl Transaction<'_> {
         names.iter().map(mention).collect()
     }
 
-    /// Adds a message to a chat at the time of the action, and returns its position.
+    /// Adds a message to a chat and returns its position.
     ///
-    /// It is later than the last message, or has the same time if that is wanted.
-    fn insert(&mut self, id: &str, mut message: Message, same_time: bool) -> (i64, u64) {
+    /// Its time is the given one, or that of the action, but later than the last message.
+    fn insert(&mut self, id: &str, mut message: Message, time: Option<i64>) -> (i64, u64) {
         let chat = self.world.chats.get_mut(id).expect("the chat exists");
-        let last = chat.last_message();
-        let time = match last {
-            Some(last) if same_time && !last.is_info => last.time(),
-            Some(last) => self.millis.max(last.time() + 1),
-            None => self.millis,
-        };
+        let last = chat.last_message().map_or(i64::MIN, Message::time);
+        let time = time.unwrap_or(self.millis.max(last.saturating_add(1)));
         // The number of digits varies from message to message, and numbers do not grow.
         let digits = self.world.rng.random_range(11..=15);
         let lowest = 10_u64.pow(digits - 1);
@@ -168,7 +164,7 @@ impl Transaction<'_> {
             reply_to: None,
             revision: 0,
         };
-        let position = self.insert(id, message, false);
+        let position = self.insert(id, message, None);
         self.world.chats[id].messages[&position].id()
     }
 

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::channels::is_open_channel;
 use super::{ActionParams, Refusal, Transaction, describe};
+use crate::zoho::cliq::chat::Author;
 use crate::zoho::cliq::facts;
-use crate::zoho::cliq::world::Author;
 
 impl Transaction<'_> {
     /// The person who acts joins a channel, which gets a row about it.

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::channels::is_open_channel;
 use super::{ActionParams, Refusal, Transaction, describe};
-use crate::zoho::cliq::world::{Author, Chat, Kind, NewChat, Thread};
+use crate::zoho::cliq::chat::{Author, Chat, Kind, Thread};
+use crate::zoho::cliq::world::NewChat;
 
 fn is_thread(chat: &Chat, is_closed: bool) -> bool {
     let thread = chat.thread();

@@ -47,10 +47,11 @@ async fn window_has_oldest_rows_and_both_ends() {
 async fn messages_of_one_millisecond_have_numbered_keys() {
     let fixture = fixture().await;
     let (chat, _) = fixture.channel("organization").await;
-    let first = fixture.post(&chat, json!({})).await;
+    let params = json!({ "chat": chat, "count": 3, "same_time": true });
+    let answer = fixture.act("message.posted", params).await;
+    let posted = rows(&answer["object"], "ids");
+    let [first, second, third] = [0, 1, 2].map(|at| posted[at].as_str().expect("an id").to_owned());
     let time = time_of(&first).to_owned();
-    let second = fixture.post(&chat, json!({ "same_time": true })).await;
-    let third = fixture.post(&chat, json!({ "same_time": true })).await;
     assert_eq!((time_of(&second), time_of(&third)), (&*time, &*time));
     let shown = |number: usize| {
         let suffix = match number {
