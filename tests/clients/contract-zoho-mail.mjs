@@ -1,11 +1,14 @@
 // Checks Zoho Mail's responses against the description of its API: all fields of a response are
-// described, and all described fields of the objects are in the responses.
+// described, and all described fields of the objects are in the responses. Recorded responses pass
+// the same checks, and deliveries have the fields of recorded ones.
 import { assert, check } from "./checks.mjs";
-import { RestDescription } from "./schemas.mjs";
+import { receive } from "./receiver.mjs";
+import { RestDescription, read } from "./schemas.mjs";
 import { control } from "./simulator.mjs";
 import { consent, organization, server } from "./zoho.mjs";
 
-const file = `${process.env.POBLYSH_FIXTURES}/zoho/openapi/mail/zoho-mail-openapi.json`;
+const fixtures = `${process.env.POBLYSH_FIXTURES}/zoho`;
+const file = `${fixtures}/openapi/mail/zoho-mail-openapi.json`;
 const text = { type: "string" };
 const texts = (...names) => Object.fromEntries(names.map((name) => [name, text]));
 const flags = (...names) => Object.fromEntries(names.map((name) => [name, { type: "boolean" }]));
@@ -157,3 +160,39 @@ await check("zoho_mail: a response that violates the description fails", () => {
   assert.match(fault("/1/folders", [{ folderId: "1", folder: "a" }]), /additional/);
   assert.match(fault("", { accountId: "1" }), /must be array/);
 });
+
+await check("zoho_mail: recorded responses pass the same checks", () => {
+  const { api } = read(`${fixtures}/recorded/nango-zoho-mail/get-message.test.json`);
+  const recorded = [
+    ["", read(`${fixtures}/recorded/amp-zoho-mail/accounts.json`)],
+    ["/1/messages/view", read(`${fixtures}/recorded/activepieces/mail/message-row.json`)],
+    ["/1/folders/1/messages/1/details", Object.values(api.get)[0].response],
+  ];
+  for (const [path, answer] of recorded) assert.equal(rest.fault("GET", `/api/accounts${path}`, 200, answer), undefined, path);
+});
+
+const receiver = await receive();
+await control("zoho_mail/settings", { handshake_sample: true });
+await control("zoho/mail/webhook", { account: place.login, url: receiver.url });
+
+// Fields of the newest delivery with the types of their values.
+async function delivered() {
+  await act("mail.received", { to: ["a@x.example"] });
+  await control("quiesce", { timeout_seconds: 60 });
+  return shape(receiver.received.at(-1).body);
+}
+const shape = (body) => Object.fromEntries(Object.entries(body).map(([name, value]) => [name, typeof value]));
+const samples = `${fixtures}/webhooks/mail/mail.outgoing_webhook`;
+
+await check("zoho_mail: deliveries have the fields of recorded ones", async () => {
+  const fields = await delivered();
+  for (const name of ["real-2024-reply", "real-2024-inline-image"]) assert.deepEqual(fields, shape(read(`${samples}/${name}.json`)), name);
+});
+await check("zoho_mail: deliveries have the fields of Zoho's page by a setting", async () => {
+  await control("zoho_mail/settings", { omit_message_id_string: true });
+  assert.deepEqual(await delivered(), shape(read(`${samples}/docs-webhook-response-sample.json`)));
+});
+
+await control("zoho_mail/settings", { handshake_sample: false, omit_message_id_string: false });
+await control("zoho/mail/webhook", { account: place.login, url: receiver.url }, "DELETE");
+receiver.close();

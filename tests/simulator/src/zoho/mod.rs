@@ -87,6 +87,7 @@ pub(crate) struct Zoho {
 }
 
 impl Zoho {
+    #[expect(clippy::unnecessary_wraps, reason = "the registry's families may fail")]
     pub(crate) fn start(
         config: &Config,
         base: &str,
@@ -234,7 +235,6 @@ impl Family for Zoho {
     }
 
     fn router(self: Arc<Self>) -> Router {
-        self.mount(oauth::router(&self), oauth::fault_response)
-            .merge(control::router(self))
+        oauth::router(&self).merge(control::router(self))
     }
 }

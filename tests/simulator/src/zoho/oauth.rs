@@ -14,21 +14,25 @@ use axum::routing::{get, post};
 
 use super::Zoho;
 
-pub(super) use token::fault_response;
-
 pub(super) type Service = Arc<Zoho>;
 pub(super) type Fields = HashMap<String, String>;
 
 /// Scope of the user information.
 pub(super) const PROFILE_SCOPE: &str = "AaaServer.profile.READ";
 
+/// Routes of all accounts servers.
 pub(super) fn router(service: &Service) -> Router {
-    Router::new()
+    let tokens = Router::new()
         .route("/oauth/v2/auth", get(authorize::authorize))
         .route("/oauth/v2/session", post(authorize::sign_in))
         .route("/oauth/v2/token", post(token::token))
-        .route("/oauth/v2/token/revoke", post(token::revoke))
+        .route("/oauth/v2/token/revoke", post(token::revoke));
+    let identity = Router::new()
         .route("/oauth/user/info", get(identity::user_info))
-        .route("/oauth/serverinfo", get(identity::server_info))
-        .with_state(Arc::clone(service))
+        .route("/oauth/serverinfo", get(identity::server_info));
+    let tokens = tokens.with_state(Arc::clone(service));
+    let identity = identity.with_state(Arc::clone(service));
+    service
+        .mount(tokens, token::fault_response)
+        .merge(service.mount(identity, identity::fault_response))
 }

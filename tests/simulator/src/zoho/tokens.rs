@@ -39,7 +39,7 @@ pub(crate) struct Caller {
     pub(crate) scopes: BTreeSet<String>,
 }
 
-/// What the exchange of a code made.
+/// Result of the exchange of a code.
 struct Grant {
     caller: Caller,
     /// `None` without offline access.

@@ -241,6 +241,8 @@ impl Mailbox {
     /// Ids of the webhooks, as deliveries list them.
     pub(super) fn integrations(&self) -> String {
         let ids = self.webhooks.iter();
-        ids.map(|webhook| format!("{},", webhook.id)).collect()
+        ids.fold(String::new(), |text, webhook| {
+            text + &webhook.id.to_string() + ","
+        })
     }
 }

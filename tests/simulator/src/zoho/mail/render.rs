@@ -40,9 +40,9 @@ pub(super) fn folder(folder: &Folder, url: &str) -> Value {
     })
 }
 
-/// What the owner's time zone makes of the time at which a message was sent.
+/// Time at which a message was sent, in milliseconds.
 ///
-/// The field is named for GMT, and is off by the difference of the zone.
+/// The field is named for GMT, and is off by the difference of the owner's time zone.
 fn sent_date(mailbox: &Mailbox, message: &Message) -> i64 {
     let sent = message.received.div_euclid(1_000) - 3;
     (sent - mailbox.utc_offset()) * 1_000
@@ -114,6 +114,9 @@ pub(super) fn content(mailbox: &Mailbox, message: &Message) -> Value {
 }
 
 /// Body of the delivery of a received message.
+///
+/// Without the id as a string it has the form of Zoho's page, otherwise that of recorded
+/// deliveries, which leave out absent copies.
 pub(super) fn delivery(
     mailbox: &Mailbox,
     message: &Message,
@@ -124,14 +127,16 @@ pub(super) fn delivery(
     let mut body = json!({
         "summary": entities(&summary(&content)), "sentDateInGMT": sent_date(mailbox, message),
         "subject": content.subject, "messageId": message.id, "folderId": message.folder,
-        "toAddress": addresses(&content.to), "ccAddress": addresses(&content.cc),
-        "zuid": mailbox.zuid, "size": content.size(), "sender": content.from.display_name(),
-        "receivedTime": message.received, "fromAddress": content.from.address,
-        "html": html(&content), "IntegIdList": integrations,
+        "toAddress": addresses(&content.to), "zuid": mailbox.zuid, "size": content.size(),
+        "sender": content.from.display_name(), "receivedTime": message.received,
+        "fromAddress": content.from.address, "html": html(&content), "IntegIdList": integrations,
     });
     if has_id_string {
         body["Mode"] = json!(0);
         body["messageIdString"] = json!(message.id.to_string());
+    }
+    if !(has_id_string && content.cc.is_empty()) {
+        body["ccAddress"] = json!(addresses(&content.cc));
     }
     body
 }

@@ -29,7 +29,7 @@ pub struct Settings {
     pub handshake_signed: bool,
     /// The first request of a webhook has the body of a sample mail instead of none.
     pub handshake_sample: bool,
-    /// Deliveries have no `messageIdString`.
+    /// Deliveries have no `messageIdString`, as on Zoho's page.
     pub omit_message_id_string: bool,
     /// Delays before the retries of a delivery, in seconds; none by default.
     pub retry_seconds: Vec<f64>,

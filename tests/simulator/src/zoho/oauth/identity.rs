@@ -6,7 +6,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::{PROFILE_SCOPE, Service};
+use super::{PROFILE_SCOPE, Service, token};
+use crate::faults::Effect;
 use crate::zoho::access::Refusal;
 use crate::zoho::data_center::DataCenter;
 use crate::zoho::people::Person;
@@ -18,6 +19,15 @@ fn refusal(refusal: Refusal) -> Response {
         Refusal::MissingScope => "INVALID_OAUTHSCOPE",
     };
     (StatusCode::UNAUTHORIZED, Json(json!({ "error": error }))).into_response()
+}
+
+/// Error response of an injected fault.
+pub(super) fn fault_response(effect: Effect) -> Option<Response> {
+    match effect {
+        Effect::Unauthorized => Some(refusal(Refusal::InvalidToken)),
+        Effect::Forbidden => Some(refusal(Refusal::MissingScope)),
+        other => token::fault_response(other),
+    }
 }
 
 /// Person of the token, if a scope allows to read who it is.

@@ -42,7 +42,7 @@ fn error_body(error: &str) -> Value {
 }
 
 /// Error response of an injected fault.
-pub(in crate::zoho) fn fault_response(effect: Effect) -> Option<Response> {
+pub(super) fn fault_response(effect: Effect) -> Option<Response> {
     let error = match effect {
         Effect::TooManyRequests
         | Effect::PrimaryLimit

@@ -278,7 +278,7 @@ async fn server_info_lists_all_accounts_servers() {
 }
 
 #[tokio::test]
-async fn faults_have_the_form_of_the_token_endpoint() {
+async fn faults_have_the_form_of_their_path() {
     let fixture = fixture().await;
     let refresh = text(&fixture.connect(0).await, "refresh_token");
     let fault = json!({
@@ -289,5 +289,13 @@ async fn faults_have_the_form_of_the_token_endpoint() {
     let refused = fixture.refresh("us", &refresh).await;
     assert_eq!(refused["error"], "Access Denied");
     let tokens = fixture.refresh("us", &refresh).await;
-    assert!(tokens["access_token"].is_string());
+    let token = text(&tokens, "access_token");
+    let fault = json!({
+        "target": "request", "pattern": "GET */user/info", "effect": "unauthorized", "count": 1,
+    });
+    fixture.control("faults", fault).await;
+    let refused = fixture.user_info("us", &token).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let info = fixture.user_info("us", &token).await;
+    assert_eq!(info.status(), StatusCode::OK);
 }

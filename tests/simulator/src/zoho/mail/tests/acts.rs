@@ -71,7 +71,7 @@ async fn moved_message_keeps_its_id_and_row() {
     assert_eq!(fixture.ledger().len(), 1);
     let key = fixture.row(&id).expect("a row").dedupe_key;
     assert!(fixture.simulator.is_listed("email_received", &key));
-    assert_eq!(ids(&fixture.view("Projects", "").await), [id.clone()]);
+    assert_eq!(ids(&fixture.view("Projects", "").await), [id.as_str()]);
     fixture.act("mail.deleted", json!({ "message": id })).await;
     assert!(!fixture.is_shown(&id));
 }

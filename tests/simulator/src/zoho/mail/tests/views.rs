@@ -100,7 +100,7 @@ async fn view_selects_by_status_and_thread() {
     let other = fixture.act_id("mail.received", json!({})).await;
     fixture.act("mail.read", json!({ "message": other })).await;
     let unread = ids(&fixture.view("Inbox", "status=unread").await);
-    assert_eq!(unread, [question.clone()]);
+    assert_eq!(unread, [question.as_str()]);
     let with_sent = fixture.view("Inbox", "includesent=true").await;
     assert_eq!(with_sent.len(), 3);
     let row = &fixture.view("Sent", "").await[0];

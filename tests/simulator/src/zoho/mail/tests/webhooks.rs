@@ -48,12 +48,12 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
         let value = headers.get(name)?.to_str().ok()?;
         Some(value.to_owned())
     };
-    let received = (header("x-hook-secret"), header("x-hook-signature"), body);
+    let request = (header("x-hook-secret"), header("x-hook-signature"), body);
     receiver
         .requests
         .lock()
         .expect("the requests")
-        .push(received);
+        .push(request);
     *receiver.status.lock().expect("the status")
 }
 
@@ -126,6 +126,7 @@ async fn delivery_has_exact_numbers_and_a_signature() {
     let delivery: Value = serde_json::from_slice(body).expect("JSON");
     assert_eq!(delivery["messageIdString"], id.as_str());
     assert_eq!(delivery["subject"], "A & B");
+    assert!(delivery.get("ccAddress").is_none());
     let zuid = delivery["zuid"].as_u64().expect("a number");
     assert_eq!(fixture.login, format!("us:{zuid}"));
     let row = &fixture.view("Inbox", "").await[0];
@@ -139,6 +140,7 @@ async fn delivery_has_exact_numbers_and_a_signature() {
     let requests = settled(&fixture, &receiver).await;
     let delivery: Value = serde_json::from_slice(&requests[0].2).expect("JSON");
     assert!(delivery["messageIdString"].is_null() && delivery["messageId"].is_u64());
+    assert!(delivery["ccAddress"].is_string());
 }
 
 #[tokio::test]
