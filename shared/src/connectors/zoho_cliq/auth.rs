@@ -79,8 +79,8 @@ impl Probe {
                 }
                 Ok(None)
             }
-            // The calls of the first sync will show it.
-            Err(ConnectorError::RateLimited { .. }) => {
+            // A lock or an outage says nothing about the scope: the first sync shows it.
+            Err(ConnectorError::RateLimited { .. } | ConnectorError::Transient(_)) => {
                 self.is_useful = true;
                 Ok(None)
             }

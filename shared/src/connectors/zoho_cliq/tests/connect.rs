@@ -168,19 +168,21 @@ async fn consent_without_a_readable_list_is_rejected() {
 }
 
 #[tokio::test]
-async fn locked_endpoint_does_not_prevent_a_connection() {
-    let (server, cliq) = cliq().await;
-    consent(&server, SCOPES).await;
+async fn lock_or_outage_does_not_prevent_a_connection() {
     let locked = json!({ "code": "request_limit_exceeded" });
-    for at in ["channels", "chats"] {
-        Mock::given(path(format!("/us/api/v2/{at}")))
-            .respond_with(ResponseTemplate::new(400).set_body_json(locked.clone()))
-            .mount(&server)
-            .await;
+    for (status, body) in [(400, locked), (503, json!({}))] {
+        let (server, cliq) = cliq().await;
+        consent(&server, SCOPES).await;
+        for at in ["channels", "chats"] {
+            Mock::given(path(format!("/us/api/v2/{at}")))
+                .respond_with(ResponseTemplate::new(status).set_body_json(&body))
+                .mount(&server)
+                .await;
+        }
+        answer(&server, "users/64800201", Some(user())).await;
+        let grant = grant(&cliq).await;
+        assert_eq!(grant.scopes.join(","), SCOPES);
     }
-    answer(&server, "users/64800201", Some(user())).await;
-    let grant = grant(&cliq).await;
-    assert_eq!(grant.scopes.join(","), SCOPES);
 }
 
 #[tokio::test]
