@@ -259,12 +259,14 @@ impl Run {
         if times.is_sorted() && oldest < newest {
             let after = Some(newest - PRECISION);
             // As many chats as a page has, within a second: the others are passed.
-            self.is_partial |= after <= self.after;
-            self.after = if after > self.after {
-                after
-            } else {
-                Some(newest)
-            };
+            let is_progress = after > self.after;
+            self.is_partial |= !is_progress;
+            let after = if is_progress { after } else { Some(newest) };
+            // The page does not depend on the bound.
+            if after <= self.after {
+                return true;
+            }
+            self.after = after;
             return false;
         }
         let is_descending = times.is_sorted_by(|newer, older| newer >= older);
@@ -275,7 +277,11 @@ impl Run {
         let before = oldest + PRECISION;
         let is_progress = self.before.is_none_or(|known| before < known);
         self.is_partial |= !is_progress;
-        self.before = Some(if is_progress { before } else { oldest });
+        let before = if is_progress { before } else { oldest };
+        if self.before.is_some_and(|known| before >= known) {
+            return true;
+        }
+        self.before = Some(before);
         false
     }
 }
@@ -345,11 +351,13 @@ mod tests {
         assert_eq!(turn(&mut run, &page, None), (false, None, Some(51_000)));
         assert_eq!(turn(&mut run, &page, None), (false, None, Some(50_000)));
         assert!(run.is_partial, "chats may be left out");
+        assert_eq!(turn(&mut run, &page, None), (true, None, Some(50_000)));
         let mut run = Run::default();
         let page = [50_000, 50_400];
         assert_eq!(turn(&mut run, &page, None), (false, Some(49_400), None));
         assert_eq!(turn(&mut run, &page, None), (false, Some(50_400), None));
         assert!(run.is_partial);
+        assert_eq!(turn(&mut run, &page, None), (true, Some(50_400), None));
     }
 
     #[test]

@@ -135,6 +135,24 @@ async fn every_chat_is_listed_in_either_order() {
 }
 
 #[tokio::test]
+async fn list_that_ignores_its_bounds_ends() {
+    for is_newest_first in [true, false] {
+        let (server, cliq) = cliq().await;
+        let mut rows: Vec<Value> = (0..100)
+            .map(|number| chat(number, ago(i64::try_from(number).expect("a number") * 600)))
+            .collect();
+        if !is_newest_first {
+            rows.reverse();
+        }
+        respond(&server, "chats", 200, json!({ "chats": rows })).await;
+        respond(&server, "channels", 200, json!({ "channels": [] })).await;
+        let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+        assert_eq!(streams(&pages).len(), 101);
+        assert!(pages.last().expect("a page").is_list_partial);
+    }
+}
+
+#[tokio::test]
 async fn run_reads_only_chats_with_news() {
     let (server, cliq) = cliq().await;
     hold_chats(&server, times(350), true).await;
