@@ -116,6 +116,7 @@ async fn list(
         .data
         .ok_or_else(|| permanent_error("the list of threads has no rows"))?;
     let mut content = PageContent::default();
+    let has_rows = !rows.is_empty();
     let rows = rows.iter().map(AsRef::as_ref);
     for (thread, _) in content.unreadable.read_all(rows, read_thread_row) {
         // Every pass but an incremental one reads what lies between its bounds.
@@ -129,7 +130,9 @@ async fn list(
             });
         }
     }
-    pass.next = page.next_token;
+    // The token is the position of the last row, and the list has no other sign of its end.
+    let next = page.next_token.filter(|_| has_rows);
+    pass.next = next.filter(|next| pass.next.as_ref() != Some(next));
     pass.is_listed = pass.next.is_none();
     Ok(content)
 }

@@ -272,6 +272,18 @@ async fn channels_are_read_again_if_their_set_has_changed() {
 }
 
 #[tokio::test]
+async fn list_of_threads_ends_without_a_new_token() {
+    let old = json!({ "chat_id": "CT_1-T-1", "last_message_information": { "time": iso(0) } });
+    for (last, calls) in [(json!([old]), 2), (json!([]), 1)] {
+        let (server, cliq) = cliq().await;
+        let threads = json!({ "data": last, "next_token": "a" });
+        respond(&server, "channels/T1/threads", 200, threads).await;
+        let pages = read_all(&cliq, "threads:T1", &Value::Null, None).await;
+        assert_eq!(pages.len(), calls);
+    }
+}
+
+#[tokio::test]
 async fn unreadable_row_ends_no_stream() {
     let (server, cliq) = cliq().await;
     let channels = json!({ "channels": [channel(1, 0, 0), { "channel_id": "T2" }, "T3"] });
