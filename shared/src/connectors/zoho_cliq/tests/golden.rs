@@ -92,6 +92,26 @@ fn form_is_read_like_json() {
 }
 
 #[test]
+fn typed_json_stays_text_in_a_form() {
+    let typed = r#"{"text":"Hi","sender":{"id":"1"},"time":1700000000000}"#;
+    for typed in [typed, "[1, 2]"] {
+        let fields = [
+            ("handler", "message"),
+            ("message", typed),
+            ("message_details", r#"{"time":1800000000123}"#),
+            ("user", r#"{"id":"64800202","first_name":"Grace"}"#),
+            ("chat", r#"{"id":"CT_1","type":"bot"}"#),
+        ];
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        let body = Bytes::from(form.extend_pairs(fields).finish());
+        let signal = handle(&body).expect("an outcome").signals.remove(0);
+        assert_eq!(signal.dedupe_key, format!("zoho_cliq:message:CT_1:{TIME}"));
+        assert_eq!(signal.normalized["text"], typed);
+        assert_eq!(signal.actor.id.as_deref(), Some("64800202"));
+    }
+}
+
+#[test]
 fn unknown_organization_is_not_compared() {
     let mut delivery = delivery(payload(
         "zoho_cliq",
