@@ -1,12 +1,14 @@
 //! Snapshot tests: the outcome of each delivery is in the `.snap` file beside it.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::{CHANNEL, TIME, account, now};
 use crate::connectors::testing::{payload, snapshots};
 use crate::connectors::zoho_cliq::directory::chat_entry;
 use crate::connectors::zoho_cliq::webhook;
 use crate::connectors::{ConnectorError, Directory, WebhookDelivery, WebhookOutcome};
+use crate::model::TimestampSource;
 
 /// The titles of chats that the root stream has stored.
 pub(super) fn directory() -> Directory {
@@ -112,12 +114,24 @@ fn typed_json_stays_text_in_a_form() {
 }
 
 #[test]
+fn deletion_without_a_time_is_dated_by_its_receipt() {
+    let body = payload("zoho_cliq", "participation.message_deleted");
+    let mut body: Value = serde_json::from_slice(&body).expect("JSON");
+    body["timestamp"] = Value::Null;
+    let outcome = handle(&Bytes::from(body.to_string())).expect("an outcome");
+    let deletion = &outcome.signals[0];
+    assert_eq!(deletion.kind.as_str(), "message_deleted");
+    assert_eq!(deletion.timestamp, now());
+    assert_eq!(deletion.timestamp_source, TimestampSource::Received);
+}
+
+#[test]
 fn unknown_organization_is_not_compared() {
     let mut delivery = delivery(payload(
         "zoho_cliq",
         "participation.message_sent.other_organization",
     ));
-    delivery.account.settings["organization_id"] = serde_json::Value::Null;
+    delivery.account.settings["organization_id"] = Value::Null;
     let outcome = webhook::handle(&delivery, &directory()).expect("an outcome");
     assert_eq!((outcome.signals.len(), outcome.refused), (1, None));
 }
