@@ -8,9 +8,6 @@ use rand::{RngExt, SeedableRng};
 use super::facts::MessageFacts;
 use crate::zoho::data_center::DataCenter;
 
-/// Seconds of a year.
-const YEAR: i64 = 365 * 24 * 3_600;
-
 /// A person of an organization.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
@@ -429,13 +426,6 @@ impl World {
             })
             .collect()
     }
-}
-
-/// Time of creation of chats that exist from the start.
-///
-/// It is older than any backfill, so that the creation is not expected as a fact.
-pub(crate) const fn old_creation(now: i64) -> i64 {
-    now - crate::generate::HISTORY_SECONDS - YEAR
 }
 
 #[cfg(test)]
