@@ -48,6 +48,8 @@ struct Cursor {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Run {
+    /// Upper bound with which it began, in milliseconds: later activity may be missing in its pages.
+    to: Option<i64>,
     /// Whether all channels have been read.
     in_chats: bool,
     /// Token of the next page of channels.
@@ -94,6 +96,7 @@ pub(super) async fn read_page(
 ) -> Result<SyncPage, ConnectorError> {
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_default();
     let mut run = cursor.run.take().unwrap_or_default();
+    let to = *run.to.get_or_insert(millis(request.upper_bound));
     let mut listed = Listed::default();
     let mut is_complete = false;
     if run.in_chats {
@@ -104,7 +107,7 @@ pub(super) async fn read_page(
     run.is_partial |= !listed.unreadable.is_empty();
     let is_partial = run.is_partial;
     if is_complete {
-        cursor.read_to = Some(millis(request.upper_bound));
+        cursor.read_to = Some(to);
         cursor.digest = run.digest;
         if !is_partial {
             cursor.full_at = Some(request.upper_bound);

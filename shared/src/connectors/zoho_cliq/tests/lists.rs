@@ -183,6 +183,18 @@ async fn run_reads_only_chats_with_news() {
 }
 
 #[tokio::test]
+async fn interrupted_run_is_read_to_its_beginning() {
+    let (server, cliq) = cliq().await;
+    hold_chats(&server, times(3), true).await;
+    let first = cliq.sync(request("chats", Value::Null, None)).await;
+    let mut later = request("chats", Value::Null, Some(first.expect("a page").cursor));
+    later.upper_bound = now() + TimeDelta::hours(1);
+    let last = cliq.sync(later).await.expect("a page");
+    assert!(!last.has_more);
+    assert_eq!(last.cursor["read_to"], ago(0));
+}
+
+#[tokio::test]
 async fn rejected_scope_leaves_out_its_list_only() {
     let (server, cliq) = cliq().await;
     respond(&server, "channels", 401, scope_rejected()).await;
