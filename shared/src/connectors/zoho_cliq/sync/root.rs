@@ -48,7 +48,7 @@ struct Cursor {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Run {
-    /// Upper bound with which it began, in milliseconds: later activity may be missing in its pages.
+    /// Upper bound with which it began, in milliseconds. Its pages may miss later activity.
     to: Option<i64>,
     /// Whether all channels have been read.
     in_chats: bool,
