@@ -284,6 +284,27 @@ async fn channels_are_read_again_if_their_set_has_changed() {
 }
 
 #[tokio::test]
+async fn channels_that_the_root_saw_during_a_read_are_read_again() {
+    let (server, cliq) = cliq().await;
+    let of = |digest: &str| json!({ "digest": digest });
+    let first = json!({ "channels": [channel(1, ago(90), 0)], "next_token": "n" });
+    respond(&server, "channels", 200, first).await;
+    let first = cliq.sync(request("channels", of("a"), None)).await;
+    let cursor = first.expect("a page").cursor;
+    server.reset().await;
+    let last = json!({ "channels": [channel(2, ago(80), 0)], "has_more": false });
+    respond(&server, "channels", 200, last).await;
+    let last = cliq.sync(request("channels", of("b"), Some(cursor))).await;
+    let last = last.expect("a page");
+    assert!(!last.has_more);
+    assert_eq!(last.cursor["digest"], "a");
+    let again = cliq
+        .sync(request("channels", of("b"), Some(last.cursor)))
+        .await;
+    assert_eq!(again.expect("a page").signals.len(), 1);
+}
+
+#[tokio::test]
 async fn list_of_threads_ends_without_a_new_token() {
     let old = json!({ "chat_id": "CT_1-T-1", "last_message_information": { "time": iso(0) } });
     for (last, calls) in [(json!([old]), 2), (json!([]), 1)] {
