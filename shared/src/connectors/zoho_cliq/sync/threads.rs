@@ -1,7 +1,8 @@
 //! Stream of the messages in the threads of a channel.
 //!
 //! Threads are chats of their own, which only their channel lists. The list says when a thread had
-//! its last message; threads with a newer one than the last run are read, one after the other.
+//! its last message; threads with a newer one than the last run are read, one after the other. The
+//! whole list is read first: a new message may move a thread to a page that has been read already.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ struct Pass {
     /// Token of the next page of the list.
     #[serde(default)]
     next: Option<String>,
-    /// Threads of the last page of the list that are still to be read.
+    /// Listed threads that are still to be read.
     #[serde(default)]
     pending: Vec<Pending>,
     /// The walk of the thread that is read, the last one in `pending`.
@@ -81,10 +82,10 @@ pub(super) async fn read_page(
         walk: None,
         is_denied: false,
     });
-    let content = if pass.pending.is_empty() {
-        list(client, request, channel, cursor.read_to, &mut pass).await?
-    } else {
+    let content = if pass.is_listed || pass.walk.is_some() {
         read_thread(client, request, &mut pass).await?
+    } else {
+        list(client, request, channel, cursor.read_to, &mut pass).await?
     };
     let has_more = !pass.is_listed || !pass.pending.is_empty();
     let denied_part = pass.is_denied.then_some("messages in threads");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use super::sync::{ago, queries, read_all, respond, scope_rejected};
+use super::sync::{ago, hold, queries, read_all, respond, scope_rejected, world};
 use super::{cliq, now, request};
 use crate::connectors::{Connector, ConnectorError, SyncPage};
 
@@ -314,6 +314,35 @@ async fn list_of_threads_ends_without_a_new_token() {
         let pages = read_all(&cliq, "threads:T1", &Value::Null, None).await;
         assert_eq!(pages.len(), calls);
     }
+}
+
+#[tokio::test]
+async fn threads_are_read_after_their_whole_list() {
+    let (server, cliq) = cliq().await;
+    let page = |chat: &str, next: &str| {
+        let thread =
+            json!({ "chat_id": chat, "last_message_information": { "time": iso(ago(60)) } });
+        ResponseTemplate::new(200).set_body_json(json!({ "data": [thread], "next_token": next }))
+    };
+    let list = "/eu/api/v2/channels/T1/threads";
+    Mock::given(path(list))
+        .and(query_param_is_missing("next_token"))
+        .respond_with(page("CT_1-T-1", "n"))
+        .mount(&server)
+        .await;
+    Mock::given(path(list))
+        .and(query_param("next_token", "n"))
+        .respond_with(page("CT_1-T-2", ""))
+        .mount(&server)
+        .await;
+    hold(
+        &server,
+        world(&[("CT_1-T-1", vec![ago(60)]), ("CT_1-T-2", vec![ago(60)])]),
+    )
+    .await;
+    let pages = read_all(&cliq, "threads:T1", &Value::Null, None).await;
+    let counts: Vec<usize> = pages.iter().map(|page| page.signals.len()).collect();
+    assert_eq!(counts, [0, 0, 1, 1]);
 }
 
 #[tokio::test]
