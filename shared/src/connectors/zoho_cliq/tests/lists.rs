@@ -305,6 +305,22 @@ async fn channels_that_the_root_saw_during_a_read_are_read_again() {
 }
 
 #[tokio::test]
+async fn repeated_page_of_channels_is_an_error() {
+    let (server, cliq) = cliq().await;
+    let page = json!({ "channels": [channel(1, 0, 0)], "has_more": true, "next_token": "n" });
+    respond(&server, "channels", 200, page).await;
+    for stream in ["chats", "channels"] {
+        let first = cliq.sync(request(stream, Value::Null, None)).await;
+        let cursor = first.expect("a page").cursor;
+        let second = cliq.sync(request(stream, Value::Null, Some(cursor))).await;
+        assert!(
+            matches!(second, Err(ConnectorError::Permanent(_))),
+            "{stream}: {second:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn list_of_threads_ends_without_a_new_token() {
     let old = json!({ "chat_id": "CT_1-T-1", "last_message_information": { "time": iso(0) } });
     for (last, calls) in [(json!([old]), 2), (json!([]), 1)] {
