@@ -81,7 +81,7 @@ impl Probe {
             }
             // The calls of the first sync will show it.
             Err(ConnectorError::RateLimited { .. }) => {
-                self.is_useful = true;
+                self.is_useful |= scope == CHANNELS || scope == CHATS;
                 Ok(None)
             }
             Err(other) => Err(other),

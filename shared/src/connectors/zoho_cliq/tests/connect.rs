@@ -197,6 +197,24 @@ async fn locked_endpoint_does_not_prevent_a_connection() {
 }
 
 #[tokio::test]
+async fn lock_of_users_makes_no_consent_useful() {
+    let (server, cliq) = cliq().await;
+    consent(&server, SCOPES).await;
+    answer(&server, "channels", None).await;
+    answer(&server, "chats", None).await;
+    let locked = json!({ "code": "request_limit_exceeded" });
+    Mock::given(path("/us/api/v2/users/64800201"))
+        .respond_with(ResponseTemplate::new(400).set_body_json(locked))
+        .mount(&server)
+        .await;
+    let outcome = outcome(&cliq).await;
+    assert!(
+        matches!(outcome, CallbackOutcome::Rejected { .. }),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
 async fn names_of_users_are_looked_up() {
     use crate::connectors::Access;
     use crate::model::{DirectoryKey, DirectoryKind};
