@@ -81,7 +81,7 @@ impl Probe {
             }
             // A lock or an outage says nothing about the scope: the first sync shows it.
             Err(ConnectorError::RateLimited { .. } | ConnectorError::Transient(_)) => {
-                self.is_useful = true;
+                self.is_useful |= scope == CHANNELS || scope == CHATS;
                 Ok(None)
             }
             Err(other) => Err(other),
@@ -163,9 +163,9 @@ async fn probe(client: CliqClient<'_>, granted: &[String]) -> Result<Probe, Conn
             found.is_useful = true;
             let channels = page.channels.unwrap_or_default();
             let channel: Option<Channel> = channels.first().and_then(|raw| read_row(raw).ok());
-            let channel = channel.unwrap_or_default();
-            chat = channel.chat_id;
-            found.organization = channel.organization_id;
+            let mut channel = channel.unwrap_or_default();
+            chat = channel.chat_id.take();
+            found.organization = channel.organization();
         }
     }
     if is_granted(CHATS) {

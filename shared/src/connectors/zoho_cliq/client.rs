@@ -4,6 +4,7 @@
 //! zoho.com/cliq/help.
 
 use super::wire::{ChannelPage, ChatPage, ThreadPage, User};
+use crate::connectors::error::permanent_error;
 use crate::connectors::response::Response;
 use crate::connectors::zoho::{ApiError, Call, Client};
 use crate::connectors::{Access, ConnectorError};
@@ -48,7 +49,11 @@ impl CliqClient<'_> {
         let response = self
             .get(LIST_CHANNELS, CHANNELS, &["channels"], &query)
             .await;
-        list_response(response, next)?.json()
+        let page: ChannelPage = list_response(response, next)?.json()?;
+        if next.is_some() && page.next().as_deref() == next {
+            return Err(permanent_error("the list of channels repeats a page"));
+        }
+        Ok(page)
     }
 
     /// Chats whose last message lies between two times, in milliseconds.

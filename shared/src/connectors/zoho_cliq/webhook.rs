@@ -185,7 +185,7 @@ pub(super) fn handle(
             ..WebhookOutcome::default()
         });
     }
-    let signal = normalize::from_delivery(directory, &parsed);
+    let signal = normalize::from_delivery(directory, &parsed, delivery.received_at);
     Ok(WebhookOutcome::from_signals(signal.map(Vec::from_iter)))
 }
 

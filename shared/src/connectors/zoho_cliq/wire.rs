@@ -77,7 +77,9 @@ pub(super) struct Channel {
     #[serde(default, deserialize_with = "text")]
     pub(super) unique_name: Option<String>,
     #[serde(default, deserialize_with = "id")]
-    pub(super) organization_id: Option<String>,
+    organization_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    level: Option<String>,
     #[serde(default, deserialize_with = "id")]
     creator_id: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -98,6 +100,12 @@ impl Channel {
     /// When it was created.
     pub(super) fn created_at(&self) -> Option<Timestamp> {
         self.creation_time.or(self.created_time)
+    }
+
+    /// The organization of its members; that of a channel with outsiders may be another one.
+    pub(super) fn organization(self) -> Option<String> {
+        let is_external = self.level.as_deref() == Some("external");
+        self.organization_id.filter(|_| !is_external)
     }
 
     /// Who created it.

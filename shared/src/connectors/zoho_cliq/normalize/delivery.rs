@@ -1,5 +1,6 @@
 //! Normalization of deliveries of bot handlers.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{Fact, Place, actor, mention, normalized, posted};
@@ -8,12 +9,13 @@ use crate::connectors::zoho_cliq::directory::is_channel;
 use crate::connectors::zoho_cliq::wire::{
     Delivery, Handler, Message, Timestamp, WireError, parent_of,
 };
-use crate::model::{DirectoryKind, SignalDraft, SignalKind};
+use crate::model::{DirectoryKind, SignalDraft, SignalKind, TimestampSource};
 
-/// Normalizes a delivery; `None` if the catalogue has no kind for it.
+/// Normalizes a delivery that was received at a time; `None` if the catalogue has no kind for it.
 pub(in super::super) fn from_delivery(
     directory: &Directory,
     delivery: &Delivery,
+    received_at: DateTime<Utc>,
 ) -> Result<Option<SignalDraft>, WireError> {
     let params = &delivery.params;
     let operation = delivery.operation().unwrap_or_default();
@@ -65,6 +67,7 @@ pub(in super::super) fn from_delivery(
             let change = Change {
                 is_edit: change == "message_edited",
                 time,
+                received_at,
             };
             change
                 .signal(directory, delivery, &place, &message)
@@ -89,6 +92,8 @@ struct Change {
     ///
     /// It is not documented whether that is the message's or the change's.
     time: Timestamp,
+    /// The time of receipt.
+    received_at: DateTime<Utc>,
 }
 
 impl Change {
@@ -114,11 +119,12 @@ impl Change {
             };
             return Ok(fact.signal(place, &delivery.raw));
         }
+        let stated = delivery.timestamp.map(Timestamp::at);
         let fact = Fact {
             kind: SignalKind::MessageDeleted,
             id,
             change: ":deleted".to_owned(),
-            at: delivery.timestamp.unwrap_or(self.time).at(),
+            at: stated.unwrap_or(self.received_at),
             actor: user,
             normalized: json!({
                 "text": message.text(),
@@ -127,6 +133,10 @@ impl Change {
                 "thread": parent_of(place.chat),
             }),
         };
-        Ok(fact.signal(place, &delivery.raw))
+        let mut signal = fact.signal(place, &delivery.raw);
+        if stated.is_none() {
+            signal.timestamp_source = TimestampSource::Received;
+        }
+        Ok(signal)
     }
 }

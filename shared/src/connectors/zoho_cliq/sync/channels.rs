@@ -23,6 +23,9 @@ struct Cursor {
     /// Token of the next page; `None` between runs.
     #[serde(default)]
     next: Option<String>,
+    /// Digest of the channels when the current read began; the root may have seen others since.
+    #[serde(default)]
+    began: Option<String>,
     /// Digest of the channels that the last complete read has seen.
     #[serde(default)]
     digest: Option<String>,
@@ -37,6 +40,7 @@ pub(super) async fn read_page(
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_else(|| Cursor {
         floor: request.floor(),
         next: None,
+        began: None,
         digest: None,
     });
     let is_known = cursor.digest.is_some() && cursor.digest == target.digest;
@@ -45,6 +49,9 @@ pub(super) async fn read_page(
             progress: 1.0,
             ..SyncPage::empty(save_cursor(&cursor)?)
         });
+    }
+    if cursor.next.is_none() {
+        cursor.began = target.digest;
     }
     let page = client
         .list_channels(page_size(request), cursor.next.as_deref())
@@ -62,7 +69,7 @@ pub(super) async fn read_page(
     }
     let has_more = cursor.next.is_some();
     if !has_more {
-        cursor.digest = target.digest;
+        cursor.digest = cursor.began.take();
     }
     Ok(SyncPage {
         has_more,

@@ -48,6 +48,8 @@ struct Cursor {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Run {
+    /// Upper bound with which it began, in milliseconds. Its pages may miss later activity.
+    to: Option<i64>,
     /// Whether all channels have been read.
     in_chats: bool,
     /// Token of the next page of channels.
@@ -94,6 +96,7 @@ pub(super) async fn read_page(
 ) -> Result<SyncPage, ConnectorError> {
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_default();
     let mut run = cursor.run.take().unwrap_or_default();
+    let to = *run.to.get_or_insert(millis(request.upper_bound));
     let mut listed = Listed::default();
     let mut is_complete = false;
     if run.in_chats {
@@ -104,7 +107,7 @@ pub(super) async fn read_page(
     run.is_partial |= !listed.unreadable.is_empty();
     let is_partial = run.is_partial;
     if is_complete {
-        cursor.read_to = Some(millis(request.upper_bound));
+        cursor.read_to = Some(to);
         cursor.digest = run.digest;
         if !is_partial {
             cursor.full_at = Some(request.upper_bound);
@@ -259,12 +262,14 @@ impl Run {
         if times.is_sorted() && oldest < newest {
             let after = Some(newest - PRECISION);
             // As many chats as a page has, within a second: the others are passed.
-            self.is_partial |= after <= self.after;
-            self.after = if after > self.after {
-                after
-            } else {
-                Some(newest)
-            };
+            let is_progress = after > self.after;
+            self.is_partial |= !is_progress;
+            let after = if is_progress { after } else { Some(newest) };
+            // The page does not depend on the bound.
+            if after <= self.after {
+                return true;
+            }
+            self.after = after;
             return false;
         }
         let is_descending = times.is_sorted_by(|newer, older| newer >= older);
@@ -275,7 +280,11 @@ impl Run {
         let before = oldest + PRECISION;
         let is_progress = self.before.is_none_or(|known| before < known);
         self.is_partial |= !is_progress;
-        self.before = Some(if is_progress { before } else { oldest });
+        let before = if is_progress { before } else { oldest };
+        if self.before.is_some_and(|known| before >= known) {
+            return true;
+        }
+        self.before = Some(before);
         false
     }
 }
@@ -345,11 +354,13 @@ mod tests {
         assert_eq!(turn(&mut run, &page, None), (false, None, Some(51_000)));
         assert_eq!(turn(&mut run, &page, None), (false, None, Some(50_000)));
         assert!(run.is_partial, "chats may be left out");
+        assert_eq!(turn(&mut run, &page, None), (true, None, Some(50_000)));
         let mut run = Run::default();
         let page = [50_000, 50_400];
         assert_eq!(turn(&mut run, &page, None), (false, Some(49_400), None));
         assert_eq!(turn(&mut run, &page, None), (false, Some(50_400), None));
         assert!(run.is_partial);
+        assert_eq!(turn(&mut run, &page, None), (true, Some(50_400), None));
     }
 
     #[test]

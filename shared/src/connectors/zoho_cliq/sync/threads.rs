@@ -1,7 +1,8 @@
 //! Stream of the messages in the threads of a channel.
 //!
 //! Threads are chats of their own, which only their channel lists. The list says when a thread had
-//! its last message; threads with a newer one than the last run are read, one after the other.
+//! its last message; threads with a newer one than the last run are read, one after the other. The
+//! whole list is read first: a new message may move a thread to a page that has been read already.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ struct Pass {
     /// Token of the next page of the list.
     #[serde(default)]
     next: Option<String>,
-    /// Threads of the last page of the list that are still to be read.
+    /// Listed threads that are still to be read.
     #[serde(default)]
     pending: Vec<Pending>,
     /// The walk of the thread that is read, the last one in `pending`.
@@ -81,10 +82,10 @@ pub(super) async fn read_page(
         walk: None,
         is_denied: false,
     });
-    let content = if pass.pending.is_empty() {
-        list(client, request, channel, cursor.read_to, &mut pass).await?
-    } else {
+    let content = if pass.is_listed || pass.walk.is_some() {
         read_thread(client, request, &mut pass).await?
+    } else {
+        list(client, request, channel, cursor.read_to, &mut pass).await?
     };
     let has_more = !pass.is_listed || !pass.pending.is_empty();
     let denied_part = pass.is_denied.then_some("messages in threads");
@@ -116,6 +117,7 @@ async fn list(
         .data
         .ok_or_else(|| permanent_error("the list of threads has no rows"))?;
     let mut content = PageContent::default();
+    let has_rows = !rows.is_empty();
     let rows = rows.iter().map(AsRef::as_ref);
     for (thread, _) in content.unreadable.read_all(rows, read_thread_row) {
         // Every pass but an incremental one reads what lies between its bounds.
@@ -129,7 +131,9 @@ async fn list(
             });
         }
     }
-    pass.next = page.next_token;
+    // The token is the position of the last row, and the list has no other sign of its end.
+    let next = page.next_token.filter(|_| has_rows);
+    pass.next = next.filter(|next| pass.next.as_ref() != Some(next));
     pass.is_listed = pass.next.is_none();
     Ok(content)
 }

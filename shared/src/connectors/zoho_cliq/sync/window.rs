@@ -43,6 +43,14 @@ pub(super) async fn read(
         rows: rows.len(),
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
     };
+    let (from, to) = window.request();
+    let is_within = |time: &i64| (from..=to).contains(time);
+    // Narrower windows would have the same page.
+    if fill.rows >= fill.limit && !times.iter().any(is_within) {
+        return Err(permanent_error(
+            "a full page of messages has none of its window",
+        ));
+    }
     let complete = walk.advance(window, &times, fill);
     messages.retain(|(time, ..)| complete.is_some_and(|span| span.contains(time.millis())));
     let numbered = number(messages);

@@ -127,6 +127,19 @@ async fn rejected_scope_is_one_that_was_not_granted() {
 }
 
 #[tokio::test]
+async fn channel_with_outsiders_names_no_organization() {
+    let (server, cliq) = cliq().await;
+    consent(&server, SCOPES).await;
+    let mut channels = channels();
+    channels["channels"][0]["level"] = json!("external");
+    answer(&server, "channels", Some(channels)).await;
+    answer(&server, "chats", Some(chats())).await;
+    answer(&server, "chats/CT_1/messages", Some(json!({ "data": [] }))).await;
+    answer(&server, "users/64800201", None).await;
+    assert_eq!(organization(&grant(&cliq).await.account), None);
+}
+
+#[tokio::test]
 async fn withheld_scope_is_not_probed() {
     let (server, cliq) = cliq().await;
     let granted = "ZohoCliq.Chats.READ ZohoCliq.Messages.READ AaaServer.profile.READ";
@@ -183,6 +196,24 @@ async fn lock_or_outage_does_not_prevent_a_connection() {
         let grant = grant(&cliq).await;
         assert_eq!(grant.scopes.join(","), SCOPES);
     }
+}
+
+#[tokio::test]
+async fn lock_of_users_makes_no_consent_useful() {
+    let (server, cliq) = cliq().await;
+    consent(&server, SCOPES).await;
+    answer(&server, "channels", None).await;
+    answer(&server, "chats", None).await;
+    let locked = json!({ "code": "request_limit_exceeded" });
+    Mock::given(path("/us/api/v2/users/64800201"))
+        .respond_with(ResponseTemplate::new(400).set_body_json(locked))
+        .mount(&server)
+        .await;
+    let outcome = outcome(&cliq).await;
+    assert!(
+        matches!(outcome, CallbackOutcome::Rejected { .. }),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]

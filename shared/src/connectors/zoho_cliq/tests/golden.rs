@@ -1,12 +1,14 @@
 //! Snapshot tests: the outcome of each delivery is in the `.snap` file beside it.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::{CHANNEL, TIME, account, now};
 use crate::connectors::testing::{payload, snapshots};
 use crate::connectors::zoho_cliq::directory::chat_entry;
 use crate::connectors::zoho_cliq::webhook;
 use crate::connectors::{ConnectorError, Directory, WebhookDelivery, WebhookOutcome};
+use crate::model::TimestampSource;
 
 /// The titles of chats that the root stream has stored.
 pub(super) fn directory() -> Directory {
@@ -92,12 +94,44 @@ fn form_is_read_like_json() {
 }
 
 #[test]
+fn typed_json_stays_text_in_a_form() {
+    let typed = r#"{"text":"Hi","sender":{"id":"1"},"time":1700000000000}"#;
+    for typed in [typed, "[1, 2]"] {
+        let fields = [
+            ("handler", "message"),
+            ("message", typed),
+            ("message_details", r#"{"time":1800000000123}"#),
+            ("user", r#"{"id":"64800202","first_name":"Grace"}"#),
+            ("chat", r#"{"id":"CT_1","type":"bot"}"#),
+        ];
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        let body = Bytes::from(form.extend_pairs(fields).finish());
+        let signal = handle(&body).expect("an outcome").signals.remove(0);
+        assert_eq!(signal.dedupe_key, format!("zoho_cliq:message:CT_1:{TIME}"));
+        assert_eq!(signal.normalized["text"], typed);
+        assert_eq!(signal.actor.id.as_deref(), Some("64800202"));
+    }
+}
+
+#[test]
+fn deletion_without_a_time_is_dated_by_its_receipt() {
+    let body = payload("zoho_cliq", "participation.message_deleted");
+    let mut body: Value = serde_json::from_slice(&body).expect("JSON");
+    body["timestamp"] = Value::Null;
+    let outcome = handle(&Bytes::from(body.to_string())).expect("an outcome");
+    let deletion = &outcome.signals[0];
+    assert_eq!(deletion.kind.as_str(), "message_deleted");
+    assert_eq!(deletion.timestamp, now());
+    assert_eq!(deletion.timestamp_source, TimestampSource::Received);
+}
+
+#[test]
 fn unknown_organization_is_not_compared() {
     let mut delivery = delivery(payload(
         "zoho_cliq",
         "participation.message_sent.other_organization",
     ));
-    delivery.account.settings["organization_id"] = serde_json::Value::Null;
+    delivery.account.settings["organization_id"] = Value::Null;
     let outcome = webhook::handle(&delivery, &directory()).expect("an outcome");
     assert_eq!((outcome.signals.len(), outcome.refused), (1, None));
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use super::sync::{ago, queries, read_all, respond, scope_rejected};
+use super::sync::{ago, hold, queries, read_all, respond, scope_rejected, world};
 use super::{cliq, now, request};
 use crate::connectors::{Connector, ConnectorError, SyncPage};
 
@@ -135,6 +135,24 @@ async fn every_chat_is_listed_in_either_order() {
 }
 
 #[tokio::test]
+async fn list_that_ignores_its_bounds_ends() {
+    for is_newest_first in [true, false] {
+        let (server, cliq) = cliq().await;
+        let mut rows: Vec<Value> = (0..100)
+            .map(|number| chat(number, ago(i64::try_from(number).expect("a number") * 600)))
+            .collect();
+        if !is_newest_first {
+            rows.reverse();
+        }
+        respond(&server, "chats", 200, json!({ "chats": rows })).await;
+        respond(&server, "channels", 200, json!({ "channels": [] })).await;
+        let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+        assert_eq!(streams(&pages).len(), 101);
+        assert!(pages.last().expect("a page").is_list_partial);
+    }
+}
+
+#[tokio::test]
 async fn run_reads_only_chats_with_news() {
     let (server, cliq) = cliq().await;
     hold_chats(&server, times(350), true).await;
@@ -162,6 +180,18 @@ async fn run_reads_only_chats_with_news() {
         page.has_more && !page.is_list_partial,
         "the whole list again"
     );
+}
+
+#[tokio::test]
+async fn interrupted_run_is_read_to_its_beginning() {
+    let (server, cliq) = cliq().await;
+    hold_chats(&server, times(3), true).await;
+    let first = cliq.sync(request("chats", Value::Null, None)).await;
+    let mut later = request("chats", Value::Null, Some(first.expect("a page").cursor));
+    later.upper_bound = now() + TimeDelta::hours(1);
+    let last = cliq.sync(later).await.expect("a page");
+    assert!(!last.has_more);
+    assert_eq!(last.cursor["read_to"], ago(0));
 }
 
 #[tokio::test]
@@ -251,6 +281,84 @@ async fn channels_are_read_again_if_their_set_has_changed() {
     }
     assert_eq!(digests[0], digests[1], "in any order");
     assert_ne!(digests[1], digests[2]);
+}
+
+#[tokio::test]
+async fn channels_that_the_root_saw_during_a_read_are_read_again() {
+    let (server, cliq) = cliq().await;
+    let of = |digest: &str| json!({ "digest": digest });
+    let first = json!({ "channels": [channel(1, ago(90), 0)], "next_token": "n" });
+    respond(&server, "channels", 200, first).await;
+    let first = cliq.sync(request("channels", of("a"), None)).await;
+    let cursor = first.expect("a page").cursor;
+    server.reset().await;
+    let last = json!({ "channels": [channel(2, ago(80), 0)], "has_more": false });
+    respond(&server, "channels", 200, last).await;
+    let last = cliq.sync(request("channels", of("b"), Some(cursor))).await;
+    let last = last.expect("a page");
+    assert!(!last.has_more);
+    assert_eq!(last.cursor["digest"], "a");
+    let again = cliq
+        .sync(request("channels", of("b"), Some(last.cursor)))
+        .await;
+    assert_eq!(again.expect("a page").signals.len(), 1);
+}
+
+#[tokio::test]
+async fn repeated_page_of_channels_is_an_error() {
+    let (server, cliq) = cliq().await;
+    let page = json!({ "channels": [channel(1, 0, 0)], "has_more": true, "next_token": "n" });
+    respond(&server, "channels", 200, page).await;
+    for stream in ["chats", "channels"] {
+        let first = cliq.sync(request(stream, Value::Null, None)).await;
+        let cursor = first.expect("a page").cursor;
+        let second = cliq.sync(request(stream, Value::Null, Some(cursor))).await;
+        assert!(
+            matches!(second, Err(ConnectorError::Permanent(_))),
+            "{stream}: {second:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn list_of_threads_ends_without_a_new_token() {
+    let old = json!({ "chat_id": "CT_1-T-1", "last_message_information": { "time": iso(0) } });
+    for (last, calls) in [(json!([old]), 2), (json!([]), 1)] {
+        let (server, cliq) = cliq().await;
+        let threads = json!({ "data": last, "next_token": "a" });
+        respond(&server, "channels/T1/threads", 200, threads).await;
+        let pages = read_all(&cliq, "threads:T1", &Value::Null, None).await;
+        assert_eq!(pages.len(), calls);
+    }
+}
+
+#[tokio::test]
+async fn threads_are_read_after_their_whole_list() {
+    let (server, cliq) = cliq().await;
+    let page = |chat: &str, next: &str| {
+        let thread =
+            json!({ "chat_id": chat, "last_message_information": { "time": iso(ago(60)) } });
+        ResponseTemplate::new(200).set_body_json(json!({ "data": [thread], "next_token": next }))
+    };
+    let list = "/eu/api/v2/channels/T1/threads";
+    Mock::given(path(list))
+        .and(query_param_is_missing("next_token"))
+        .respond_with(page("CT_1-T-1", "n"))
+        .mount(&server)
+        .await;
+    Mock::given(path(list))
+        .and(query_param("next_token", "n"))
+        .respond_with(page("CT_1-T-2", ""))
+        .mount(&server)
+        .await;
+    hold(
+        &server,
+        world(&[("CT_1-T-1", vec![ago(60)]), ("CT_1-T-2", vec![ago(60)])]),
+    )
+    .await;
+    let pages = read_all(&cliq, "threads:T1", &Value::Null, None).await;
+    let counts: Vec<usize> = pages.iter().map(|page| page.signals.len()).collect();
+    assert_eq!(counts, [0, 0, 1, 1]);
 }
 
 #[tokio::test]

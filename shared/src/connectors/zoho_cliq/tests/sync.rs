@@ -236,6 +236,26 @@ async fn full_page_of_one_millisecond_does_not_loop() {
 }
 
 #[tokio::test]
+async fn full_page_of_other_messages_is_an_error() {
+    let other = |number: usize| message(ago(9_000), number);
+    let unreadable = |_: usize| json!({ "type": "text", "content": "without a time" });
+    let pages: [Vec<Value>; 2] = [
+        (0..100).map(other).collect(),
+        (0..100).map(unreadable).collect(),
+    ];
+    for rows in pages {
+        let (server, cliq) = cliq().await;
+        respond(&server, "chats/CT_1/messages", 200, json!({ "data": rows })).await;
+        let request = request("chat:CT_1", active_at(ago(30)), Some(cursor(ago(600))));
+        let result = cliq.sync(request).await;
+        assert!(
+            matches!(result, Err(ConnectorError::Permanent(_))),
+            "{result:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn interrupted_walk_keeps_its_bounds() {
     let (server, cliq) = cliq().await;
     let times: Vec<i64> = (1..=250).rev().map(|number| ago(number * 60)).collect();

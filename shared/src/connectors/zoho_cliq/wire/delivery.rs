@@ -246,20 +246,25 @@ impl Delivery {
 }
 
 /// The fields of a form, each parsed as JSON if it is an object or a list.
+///
+/// The message of a message handler is what a person typed, also if that looks like JSON.
 fn form_fields(body: &[u8]) -> Option<Map<String, Value>> {
     let text = std::str::from_utf8(body).ok()?;
     if !text.contains('=') {
         return None;
     }
-    let field = |value: &str| {
-        let is_json = value.trim_start().starts_with(['{', '[']);
+    let is_typed = url::form_urlencoded::parse(body)
+        .any(|(name, value)| name == "handler" && Handler::parse(&value) == Handler::Message);
+    let field = |name: &str, value: &str| {
+        let is_text = is_typed && name == "message";
+        let is_json = !is_text && value.trim_start().starts_with(['{', '[']);
         let parsed = is_json.then(|| serde_json::from_str(value).ok()).flatten();
         parsed.unwrap_or_else(|| Value::from(value))
     };
     let pairs = url::form_urlencoded::parse(body);
     Some(
         pairs
-            .map(|(name, value)| (name.into_owned(), field(&value)))
+            .map(|(name, value)| (name.to_string(), field(&name, &value)))
             .collect(),
     )
 }

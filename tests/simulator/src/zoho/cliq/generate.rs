@@ -10,10 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::ZohoCliq;
 use super::actions::{ActionParams, Transaction, is_writable};
 use super::chat::{Kind, Level};
-use super::world::{NewChat, World, old_creation};
+use super::world::{NewChat, World};
 use crate::Config;
 use crate::action::ActionTime;
-use crate::generate::{HistorySize, Mix, run_at_random};
+use crate::generate::{HISTORY_SECONDS, HistorySize, Mix, run_at_random};
+
+/// Seconds of a year.
+const YEAR: i64 = 365 * 24 * 3_600;
 
 const CHANNELS: [&str; 3] = ["general", "pumps", "random"];
 
@@ -44,6 +47,13 @@ const MIX: Mix = Mix {
         ("thread.reopened", 2),
     ],
 };
+
+/// Time of creation of chats that exist from the start.
+///
+/// It is older than any backfill, so that the creation is not expected as a fact.
+pub(super) const fn old_creation(now: i64) -> i64 {
+    now - HISTORY_SECONDS - YEAR
+}
 
 /// Adds channels and conversations of a new organization.
 ///

@@ -131,7 +131,7 @@ impl ZohoCliq {
                 organization: person.organization,
                 container: self.zoho.container(SOURCE, &person.login),
                 is_administrator: administrators.contains(&person.login),
-                modified: world::old_creation(now),
+                modified: generate::old_creation(now),
                 chats: BTreeSet::new(),
             };
             world.users.insert(person.login.clone(), user);

@@ -9,9 +9,6 @@ use super::chat::{Channel, Chat, Kind, Level, Thread};
 use super::facts::MessageFacts;
 use crate::zoho::data_center::DataCenter;
 
-/// Seconds of a year.
-const YEAR: i64 = 365 * 24 * 3_600;
-
 /// A person of an organization.
 #[derive(Debug, Clone)]
 pub(crate) struct User {
@@ -219,11 +216,4 @@ impl World {
             })
             .collect()
     }
-}
-
-/// Time of creation of chats that exist from the start.
-///
-/// It is older than any backfill, so that the creation is not expected as a fact.
-pub(crate) const fn old_creation(now: i64) -> i64 {
-    now - crate::generate::HISTORY_SECONDS - YEAR
 }
