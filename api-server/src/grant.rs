@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared::connectors::{Connector, Grant};
 use shared::db::TenantScope;
 use shared::db::connections;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::error::ApiError;
@@ -14,6 +15,9 @@ use crate::state::AppState;
 ///
 /// The server ends a transaction that is idle for ten seconds, and the lock with it.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The locks of grants at a time: each holds a session of the pool during a call to a provider.
+static LOCKS: Semaphore = Semaphore::const_new(2);
 
 /// Revokes a grant at its provider unless a connection uses it; returns whether it was revoked.
 ///
@@ -28,6 +32,8 @@ pub(crate) async fn revoke_unless_used(
         connector.revoke(grant).await.map_err(ApiError::Connector)?;
         return Ok(true);
     };
+    // It is never closed.
+    let _permit = LOCKS.acquire().await.ok();
     let mut tx = app.db.begin(scope).await?;
     let is_used = connections::lock_grant(&mut tx, &key).await?;
     if !is_used {
