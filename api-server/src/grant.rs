@@ -1,11 +1,23 @@
 //! The end of grants that connections may share.
 
+use std::time::Duration;
+
 use shared::connectors::{Connector, Grant};
 use shared::db::TenantScope;
 use shared::db::connections;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::error::ApiError;
 use crate::state::AppState;
+
+/// The time limit for the revocation of a locked grant.
+///
+/// The server ends a transaction that is idle for ten seconds, and the lock with it.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The locks of grants at a time: each holds a session of the pool during a call to a provider.
+static LOCKS: Semaphore = Semaphore::const_new(2);
 
 /// Revokes a grant at its provider unless a connection uses it; returns whether it was revoked.
 ///
@@ -20,12 +32,17 @@ pub(crate) async fn revoke_unless_used(
         connector.revoke(grant).await.map_err(ApiError::Connector)?;
         return Ok(true);
     };
+    // It is never closed.
+    let _permit = LOCKS.acquire().await.ok();
     let mut tx = app.db.begin(scope).await?;
     let is_used = connections::lock_grant(&mut tx, &key).await?;
     if !is_used {
-        connector.revoke(grant).await.map_err(ApiError::Connector)?;
+        let revoked = timeout(REVOKE_TIMEOUT, connector.revoke(grant)).await;
+        revoked
+            .map_err(|_| ApiError::TimedOut)?
+            .map_err(ApiError::Connector)?;
     }
-    // Nothing was written. The server ends a transaction of more than ten seconds by itself.
+    // Nothing was written.
     tx.rollback().await.ok();
     Ok(!is_used)
 }

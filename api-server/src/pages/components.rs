@@ -16,9 +16,10 @@ impl Text<'_> {
         let mut plain = String::with_capacity(self.0.len());
         for character in self.0.chars() {
             match character {
-                '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
+                '\u{61c}'
                 | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
                 | '\u{feff}' => {}
                 other if other.is_control() => plain.push(' '),
                 other => plain.push(other),
@@ -107,5 +108,6 @@ mod tests {
             Text("Acme\u{202e}moc.live\u{200b}\u{0}").plain(),
             "Acmemoc.live "
         );
+        assert_eq!(Text("a\u{61c}b\u{2060}c\u{2069}").plain(), "abc");
     }
 }

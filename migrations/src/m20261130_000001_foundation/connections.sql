@@ -199,3 +199,6 @@ CREATE TABLE oauth_states (
 );
 CREATE UNIQUE INDEX oauth_states_state_hash ON oauth_states (state_hash);
 CREATE INDEX oauth_states_expires_at ON oauth_states (expires_at);
+-- The outcomes of a link in one browser. Steps without an outcome, of which strangers can create many
+-- from a link, are not in it.
+CREATE INDEX oauth_states_answered ON oauth_states (link_hash, browser_hash) WHERE response IS NOT NULL;

@@ -2,7 +2,7 @@
 //!
 //! A folder's list has no filter by time and no position that lasts, so it is read from the newest
 //! mail down to the last known one. The outgoing webhook, which people set up in their mailbox,
-//! tells of incoming mail at once and has the same dedupe keys. Texts of mails are not kept. `wire`
+//! reports incoming mail at once and has the same dedupe keys. Texts of mails are not kept. `wire`
 //! holds Zoho Mail's JSON types, `zoho` what Zoho's products share.
 
 mod auth;

@@ -161,11 +161,14 @@ impl ConnectionView<'_> {
     }
 }
 
-/// Percent-encodes a text; mail programs show a plus sign as it is.
+/// Percent-encodes a text for `mailto:` (RFC 6068).
+///
+/// Mail programs show a plus sign as it is, and expect both characters of a line break.
 fn encode(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
         .replace('+', "%20")
+        .replace("%0A", "%0D%0A")
 }
 
 #[cfg(test)]
@@ -227,6 +230,7 @@ mod tests {
         let mail = mail.split('"').next().expect("its address");
         assert!(mail.contains("R%26D%20%3Cb%3E%20%2B%20%27x%27"), "{mail}");
         assert!(mail.contains("state%3Dabc%26x%3D1"), "{mail}");
+        assert!(mail.contains("Hello%2C%0D%0A%0D%0Athe"), "{mail}");
         assert!(!mail.contains('+'), "{mail}");
     }
 }

@@ -18,7 +18,7 @@ use super::flow_error::FlowError;
 use super::grant;
 use super::outcome::{self, StepError, StepOutcome};
 use super::response::{self, ConnectionResponse, ShownFlow};
-use super::unusable_grant::revoke_unless_shared;
+use super::unusable_grant::{revoke_unless_shared, revoke_unstored};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
 use crate::pages::connect::FailureContext;
@@ -228,13 +228,16 @@ impl StepRun {
                 Ok(StepOutcome::PickAccount(picker))
             }
             CallbackOutcome::Connected(grant) => {
-                let connected = grant::connect(app, connector, row, &grant).await;
-                connected
-                    .map(|connection| StepOutcome::Done(Box::new(connection)))
-                    .map_err(|error| StepError {
-                        error,
-                        account: Some(grant.account.name.clone()),
-                    })
+                match grant::connect(app, connector, row, &grant).await {
+                    Ok(connection) => Ok(StepOutcome::Done(Box::new(connection))),
+                    Err(error) => {
+                        revoke_unstored(app, connector, &row.scope, &grant, &error).await;
+                        Err(StepError {
+                            error,
+                            account: Some(grant.account.name.clone()),
+                        })
+                    }
+                }
             }
             CallbackOutcome::AwaitingApproval { requester, account } => {
                 let pending = grant::create_pending(app, row, &requester, account.as_deref());

@@ -23,6 +23,33 @@ pub(super) async fn revoke_unless_shared(
     }
 }
 
+/// Revokes a grant that could not be stored, unless a connection uses it.
+///
+/// Only where connections name their grants: elsewhere its end may be that of another connection.
+pub(super) async fn revoke_unstored(
+    app: &AppState,
+    connector: &dyn Connector,
+    scope: &TenantScope,
+    grant: &NewGrant,
+    error: &ApiError,
+) {
+    // The grant of a denied flow has ended, or another request ends it.
+    let has_ended = matches!(error, ApiError::Denied(_));
+    if !has_ended && connector.grant_key(&grant.account).is_some() {
+        revoke_unless_shared(app, connector, scope, &revocable(grant)).await;
+    }
+}
+
+/// The part of a new grant that its revocation needs.
+fn revocable(grant: &NewGrant) -> Grant {
+    let tokens = grant.tokens.as_ref();
+    Grant {
+        account: grant.account.clone(),
+        access_token: tokens.map(|tokens| tokens.access_token.clone()),
+        refresh_token: tokens.and_then(|tokens| tokens.refresh_token.clone()),
+    }
+}
+
 /// Rejects a grant that ends with its access token, because the provider issued no refresh token.
 ///
 /// The provider issues one with the next consent after a revocation.
@@ -32,13 +59,7 @@ pub(super) async fn reject_short_lived(
     scope: &TenantScope,
     grant: &NewGrant,
 ) -> ApiError {
-    let tokens = grant.tokens.as_ref();
-    let revocable = Grant {
-        account: grant.account.clone(),
-        access_token: tokens.map(|tokens| tokens.access_token.clone()),
-        refresh_token: None,
-    };
-    revoke_unless_shared(app, connector, scope, &revocable).await;
+    revoke_unless_shared(app, connector, scope, &revocable(grant)).await;
     let provider = connector.descriptor().display_name;
     ApiError::Denied(format!(
         "{provider} issued no refresh token, so the access would end within hours. Connect again. \

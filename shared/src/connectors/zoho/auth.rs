@@ -2,7 +2,7 @@
 //!
 //! A consent begins in the data center where the client is registered, and the redirect names the
 //! one in which the account lives. The code and the client's secret go there, so the redirect,
-//! which anyone can forge, is trusted only as far as the table of data centers confirms it. The
+//! which anyone can forge, is trusted only if the table of data centers confirms it. The
 //! domain in the token response confirms it once more, and again at each refresh.
 //!
 //! Sources: "Web Server Applications" and "Multi-DC" at zoho.com (accounts/protocol/oauth).

@@ -158,7 +158,7 @@ impl TokenClient for Client {
         self.outbound.request(Method::POST, url)
     }
 
-    /// Only an access token is a success, whatever the status.
+    /// Only an access token is a success, with any status.
     async fn send_token_request(
         &self,
         charge: &Charge<'_>,

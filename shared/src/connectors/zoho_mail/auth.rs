@@ -93,7 +93,7 @@ pub(super) async fn exchange_token(
     }))
 }
 
-/// What a new grant gives access to.
+/// The access that a new grant gives.
 struct Probe {
     id: String,
     mailbox: Account,

@@ -255,7 +255,7 @@ fn object<T: serde::de::DeserializeOwned>(raw: &RawValue) -> Result<T, WireError
         .ok_or(WireError::NotAnObject)
 }
 
-/// What a delivery of the outgoing webhook says about itself, beside the mail that it may be.
+/// The envelope of a delivery of the outgoing webhook, beside the mail that it may be.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Delivery {
     /// The person whose mailbox sends it.

@@ -109,6 +109,32 @@ async fn flow_that_fails_after_the_consent_leaves_no_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn flow_of_a_used_link_leaves_no_grant() {
+    let system = start().await;
+    let (account, admin) = system.accounts_at(SLUG).await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let slow = json!({
+        "target": "request", "pattern": "GET /google/drive/v3/about", "effect": "slow",
+        "seconds": 3.0, "count": 1,
+    });
+    system.sim("faults", slow).await;
+    let late = tenant.run_connect_flow(SLUG, &account, &admin);
+    let other = async {
+        eventually("the consent is given", async || {
+            system.faults().await.is_empty()
+        })
+        .await;
+        let used = sqlx::query("UPDATE connect_links SET used_at = now()");
+        let used = used.execute(system.db.pool()).await.expect("an update");
+        assert_eq!(used.rows_affected(), 1);
+    };
+    let (late, ()) = tokio::join!(late, other);
+    assert_eq!(late.status().as_u16(), 403);
+    assert_eq!(revocations(&system).await, 1);
+    tenant.connect_to(SLUG, &account, &admin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rejected_consent_ends_no_racing_connection() {
     let system = start().await;
     let (account, admin) = system.accounts_at(SLUG).await.remove(0);

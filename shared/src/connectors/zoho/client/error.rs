@@ -68,7 +68,7 @@ struct CallFailed {
     message: String,
 }
 
-/// What a body states about an error, in any of Zoho's forms.
+/// The content of a body about an error, in any of Zoho's forms.
 #[derive(Debug, Default)]
 pub(super) struct ErrorBody {
     pub(super) is_json: bool,

@@ -23,7 +23,7 @@ const AGE_ZERO: i64 = 500_000_000;
 #[derive(Clone, Default)]
 pub(super) struct Folder {
     pub(super) rows: Arc<Mutex<Vec<Value>>>,
-    /// Most rows of a response, whatever is asked for.
+    /// Most rows of a response, also if more are requested.
     pub(super) cap: Option<usize>,
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn read(mail: &ZohoMail, cursor: Option<Value>) -> SyncPage {
     mail.sync(request(&stream, cursor)).await.expect("a page")
 }
 
-/// The ages of the mails that a page tells of.
+/// The ages of the mails that a page reports.
 pub(super) fn ages(page: &SyncPage) -> BTreeSet<i64> {
     let prefix = format!("zoho_mail:{MAILBOX}:message:1700");
     let keys = page.signals.iter().map(|signal| &signal.dedupe_key);

@@ -125,7 +125,7 @@ async fn rows_of_one_millisecond_are_all_read() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Mails that are in the folder all the time are found, whatever happens to the others.
+    /// Mails that are in the folder all the time are found, also while others move.
     #[test]
     fn resident_mails_are_always_found(
         count in 1_i64..60,

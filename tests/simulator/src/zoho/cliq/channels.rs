@@ -345,7 +345,7 @@ fn channel_json(world: &World, call: &Call<'_>, chat: &Chat, channel: &Channel) 
     })
 }
 
-/// What a role may do.
+/// The permissions of a role.
 fn permissions(is_manager: bool) -> Value {
     const ALL: [&str; 8] = [
         "send_message",

@@ -15,7 +15,7 @@ const OTHER_ID_OFFSET: u64 = 1_000_000_000;
 /// Handler of a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handler {
-    /// What happens in a channel that the bot is in.
+    /// Events of a channel that the bot is in.
     Participation,
     /// A message that mentions the bot.
     Mention,
