@@ -17,9 +17,9 @@ struct Shares {
     burst: f64,
 }
 
-/// Of a person's quota, nearly all; calls that arrive closer together need the rest.
+/// Of a person's quota, which no other program of the project uses.
 const USER: Shares = Shares {
-    steady: 0.93,
+    steady: 0.95,
     burst: 0.05,
 };
 /// Of the project's quota, which other programs of the project may use as well.

@@ -95,9 +95,7 @@ pub(super) async fn verify(
     let signature = optional_header(headers, SIGNATURE)?;
     if let Some(secret) = optional_header(headers, SECRET)? {
         let handshake = handshake(&secrets, secret.into(), signature, body)?;
-        if let Some(handshake) = handshake {
-            return Ok(receipt("handshake", String::new(), Some(handshake), None));
-        }
+        return Ok(receipt("handshake", String::new(), Some(handshake), None));
     }
     let signature = signature.ok_or(VerifyError::MissingHeader(SIGNATURE))?;
     if secrets.is_empty() {
@@ -114,35 +112,30 @@ pub(super) async fn verify(
     ))
 }
 
-/// Returns the handshake of a request with a secret; `None` for a delivery that repeats it.
+/// Returns the handshake of a request with a secret.
 ///
-/// The current secret needs not be stored again. Another one is stored only if the connection is
-/// armed; so is the previous one, which would expire otherwise although it is in use again.
+/// Its body is a sample and no delivery. The current secret needs not be stored again. Another one
+/// is stored only if the connection is armed; so is the previous one, which would expire otherwise
+/// although it is in use again.
 fn handshake(
     secrets: &[SecretString],
     secret: SecretString,
     signature: Option<&str>,
     body: &Bytes,
-) -> Result<Option<Handshake>, VerifyError> {
+) -> Result<Handshake, VerifyError> {
     let sent = secret.expose_secret().as_bytes();
     if sent.is_empty() {
         return Err(VerifyError::Malformed);
     }
-    let is_in_use = |known: &SecretString| constant_time_eq(known.expose_secret().as_bytes(), sent);
-    let is_known = secrets.iter().any(is_in_use);
-    let is_current = secrets.first().is_some_and(is_in_use);
-    match signature {
-        Some(_) if is_known => Ok(None),
-        None if is_current => Ok(Some(Handshake::default())),
-        signature => {
-            if let Some(signature) = signature {
-                verify_signature(std::slice::from_ref(&secret), signature, body)?;
-            }
-            Ok(Some(Handshake {
-                secret: Some(secret),
-            }))
-        }
+    if let Some(signature) = signature {
+        verify_signature(std::slice::from_ref(&secret), signature, body)?;
     }
+    let current = secrets.first();
+    let is_current =
+        current.is_some_and(|known| constant_time_eq(known.expose_secret().as_bytes(), sent));
+    Ok(Handshake {
+        secret: (!is_current).then_some(secret),
+    })
 }
 
 fn verify_signature(
