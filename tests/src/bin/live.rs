@@ -10,7 +10,7 @@ use tests::live::{Api, Limits, Provider, Report, Terminal, verify};
 use url::Url;
 
 /// Connects an account at each configured provider, backfills it, waits for one webhook, polls, and
-/// compares what they tell.
+/// compares their facts.
 #[derive(Parser)]
 struct Arguments {
     /// Base URL of the api-server.
@@ -87,11 +87,11 @@ fn choose<'p>(all: &'p [Provider], requested: &[String]) -> anyhow::Result<Vec<&
 
 fn print(provider: &Provider, report: &Report) {
     println!(
-        "{}: {} Signals in a backfill of {:.0?}; told by webhook: {}; found by the poll alone: {}",
+        "{}: {} Signals in a backfill of {:.0?}; reported by webhook: {}; found by the poll alone: {}",
         provider.slug,
         report.backfilled,
         report.backfill,
-        list(&report.told_by_webhook),
+        list(&report.reported_by_webhook),
         list(&report.found_by_poll)
     );
 }

@@ -59,13 +59,13 @@ pub(super) fn keys(signals: &[Signal]) -> Vec<String> {
 }
 
 /// Pairs of dedupe keys of one fact: the same kind, subject and time.
-pub(super) fn told_twice(told: &[Signal], found: &[Signal]) -> Vec<(String, String)> {
+pub(super) fn reported_twice(reported: &[Signal], found: &[Signal]) -> Vec<(String, String)> {
     let is_same = |one: &Signal, other: &Signal| {
         one.kind == other.kind
             && one.subject == other.subject
             && (one.timestamp - other.timestamp).abs() <= SAME_TIME
     };
-    let pairs = told.iter().flat_map(|one| {
+    let pairs = reported.iter().flat_map(|one| {
         let same = found.iter().filter(move |other| is_same(one, other));
         same.map(|other| (one.dedupe_key.clone(), other.dedupe_key.clone()))
     });

@@ -1,7 +1,7 @@
 //! A check of one provider with one account: connect, backfill, webhook, poll.
 //!
 //! It uses the public API only, so it runs against a real provider (`scripts/verify-live`) and in the
-//! tests against the simulated one. What only a person can do at the provider is a [`Person`]'s.
+//! tests against the simulated one. A [`Person`] does the steps at the provider.
 
 mod api;
 mod feed;
@@ -42,7 +42,7 @@ pub struct Report {
     /// Time that the backfill took.
     pub backfill: Duration,
     /// Dedupe keys of the facts that arrived with a webhook.
-    pub told_by_webhook: Vec<String>,
+    pub reported_by_webhook: Vec<String>,
     /// Dedupe keys of the facts that only the last poll found.
     pub found_by_poll: Vec<String>,
 }
@@ -98,7 +98,7 @@ async fn check(
     let backfilled = feed.read(api, key).await?.len();
 
     person.act().await?;
-    let told = wait("no Signal has arrived", limits.webhook, async || {
+    let reported = wait("no Signal has arrived", limits.webhook, async || {
         let signals = feed.read(api, key).await?;
         Ok((!signals.is_empty()).then_some(signals))
     })
@@ -107,13 +107,13 @@ async fn check(
         ensure!(
             api.has_delivery(key, connection).await?,
             "Signals arrived, but no webhook did: {:?}",
-            feed::keys(&told)
+            feed::keys(&reported)
         );
     }
 
     sync_fully(api, key, &path, limits).await?;
     let found = feed.read(api, key).await?;
-    let repeated = feed::told_twice(&told, &found);
+    let repeated = feed::reported_twice(&reported, &found);
     ensure!(
         repeated.is_empty(),
         "webhook and poll give one fact two dedupe keys: {repeated:?}"
@@ -121,7 +121,7 @@ async fn check(
     Ok(Report {
         backfilled,
         backfill,
-        told_by_webhook: feed::keys(&told),
+        reported_by_webhook: feed::keys(&reported),
         found_by_poll: feed::keys(&found),
     })
 }

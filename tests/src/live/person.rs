@@ -1,4 +1,4 @@
-//! What only a person can do at a provider.
+//! The steps that a person does at a provider.
 
 use std::io::{BufRead, Write};
 

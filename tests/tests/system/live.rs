@@ -86,11 +86,11 @@ async fn every_provider_passes_the_live_check() {
         let report = verify(&api, provider, &person, LIMITS).await;
         let report = report.unwrap_or_else(|error| panic!("{}: {error:#}", provider.slug));
         assert!(report.backfilled > 0, "{}", provider.slug);
-        assert!(!report.told_by_webhook.is_empty(), "{}", provider.slug);
+        assert!(!report.reported_by_webhook.is_empty(), "{}", provider.slug);
         assert_eq!(
             report.found_by_poll,
             Vec::<String>::new(),
-            "{}: the webhook told everything",
+            "{}: the webhook reported everything",
             provider.slug
         );
     }

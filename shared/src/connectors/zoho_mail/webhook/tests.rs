@@ -162,7 +162,9 @@ fn secret_in_use_is_not_stored_again() {
     assert!(receipt.handshake.expect("a handshake").secret.is_none());
     let headers = [(SECRET, ACTIVE), (SIGNATURE, SAMPLE_SIGNATURE)];
     let receipt = verify_with(&[ACTIVE], &headers, SAMPLE).expect("a receipt");
-    let handshake = receipt.handshake.expect("no delivery, whose body may be a sample");
+    let handshake = receipt
+        .handshake
+        .expect("no delivery, whose body may be a sample");
     assert!(handshake.secret.is_none());
     let forged = verify_with(&[ACTIVE], &headers, "{}");
     assert_eq!(forged.err(), Some(VerifyError::Mismatch));
