@@ -74,9 +74,8 @@ fn choose<'p>(all: &'p [Provider], requested: &[String]) -> anyhow::Result<Vec<&
         .partition(|provider| provider.configured);
     for provider in missing {
         println!(
-            "{}: not configured; set POBLYSH_{}_… as in docs/ and .env.example",
-            provider.slug,
-            provider.slug.to_uppercase()
+            "{}: not configured; .env.example and docs/ have its settings",
+            provider.slug
         );
     }
     if chosen.is_empty() {
