@@ -121,6 +121,13 @@ impl Ledger {
         seq
     }
 
+    /// Ends the generated history: the API has shown its facts since they happened.
+    pub(crate) fn end_history(&self) {
+        for row in &mut self.rows.lock().rows {
+            row.shown_since = row.shown_since.map(|_| row.fact.at);
+        }
+    }
+
     /// Marks facts that the API no longer shows.
     pub(crate) fn hide(&self, facts: &[u64]) {
         let mut rows = self.rows.lock();
@@ -331,6 +338,8 @@ mod tests {
         assert_eq!(all(&ledger)[0].shown_since, None);
         ledger.record(fact("a", "k", false, true));
         assert!(all(&ledger)[0].shown_since.is_some());
+        ledger.end_history();
+        assert_eq!(all(&ledger)[0].shown_since, Some(iso(0)), "the history");
     }
 
     #[test]

@@ -191,6 +191,7 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
     let core = Core::new(seed);
     let base = format!("http://{address}");
     let providers = Providers::start(&config, &base, seed, &core)?;
+    core.ledger.end_history();
     let (families, all) = (providers.families(), providers.all());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let family_routes = families.iter().map(|family| Arc::clone(family).router());
