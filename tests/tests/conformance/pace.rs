@@ -90,12 +90,7 @@ pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {
 
     let drop_deliveries = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", drop_deliveries).await;
-    let interval = json!({ "poll_interval_seconds": 30 });
-    let patched = connected
-        .tenant
-        .request(Method::PATCH, &path, Some(&interval))
-        .await;
-    assert!(patched.status().is_success(), "{}", patched.status());
+    watch.set_poll_interval(30).await;
     for action in provider.pace.found_by_polling {
         let act = json!({ "account": connected.account, "action": action });
         system.sim(&format!("{}/act", provider.slug), act).await;
@@ -105,6 +100,8 @@ pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {
             connected.tenant.difference(&accounts).await.0.is_empty()
         })
         .await;
+    // Polls every half a minute would leave no calls for it.
+    watch.set_poll_interval(3_600).await;
     watch
         .until("reconciliation", async || {
             watch.due_reconciliations().await == 0
@@ -151,6 +148,17 @@ impl Watch<'_> {
         .await
         .expect("the query result");
         streams.unsigned_abs()
+    }
+
+    async fn set_poll_interval(&self, seconds: u32) {
+        let path = format!("/v1/connections/{}", self.connected.connection);
+        let interval = json!({ "poll_interval_seconds": seconds });
+        let patched = self
+            .connected
+            .tenant
+            .request(Method::PATCH, &path, Some(&interval))
+            .await;
+        assert!(patched.status().is_success(), "{}", patched.status());
     }
 
     /// Counts streams whose reconciliation has not ended, for example after a missed delivery.
