@@ -158,11 +158,11 @@ async fn sync_fully(api: &Api, key: &str, path: &str, limits: Limits) -> anyhow:
         let job = api
             .send(Method::GET, &format!("/v1/jobs/{job}"), key, None)
             .await?;
-        let state = job["job"]["state"].as_str().unwrap_or_default();
+        let state = job["state"].as_str().unwrap_or_default();
         ensure!(
             !matches!(state, "dead" | "cancelled"),
             "the full sync is {state}: {}",
-            job["job"]["error"]
+            job["error"]
         );
         Ok((state == "succeeded").then_some(()))
     })
