@@ -55,7 +55,8 @@ impl Person for SimulatedPerson<'_> {
             "google_drive" => "file.created",
             "google_calendar" => "event.created",
             "gmail" | "zoho_mail" => "mail.received",
-            "zoho_cliq" => "message.posted",
+            // Its deliveries reach channels with the bot only.
+            "zoho_cliq" => "bot.messaged",
             provider => panic!("no action of {provider} is known"),
         };
         let body = json!({ "account": self.account, "action": action });

@@ -17,8 +17,8 @@ pub(crate) fn provider() -> Provider {
             });
         },
         page_requests: "/messages?*fromtime",
-        // Threads are read after their list.
-        next_page_requests: "-T-*fromtime",
+        // Chats are read after their lists.
+        next_page_requests: "/messages?*fromtime",
         token_requests: "POST /zoho*oauth/v2/token",
         identity_requests: "/api/v2/channels",
         refresh_counter: "zoho.refreshes",
