@@ -1,7 +1,7 @@
 //! Google Drive, Google Calendar and Gmail.
 
 use serde_json::json;
-use tests::harness::System;
+use tests::harness::{Process, System};
 
 use crate::account::ConnectedAccount;
 
@@ -34,8 +34,12 @@ pub(crate) async fn gmail(system: &System) {
     });
     let account = system.accounts_at("gmail").await.remove(0);
     let connected = ConnectedAccount::connect(system, "gmail", account).await;
-    // Pushes are signed with a key that the ingress does not know yet.
+    // Pushes are signed with a key that the ingress does not know yet. A new process fetches the keys
+    // at once, the old one once per minute.
     system.sim("google/keys", json!({ "rotate": true })).await;
+    let mut processes = system.processes().await;
+    processes.kill_and_restart(Process::Ingress).await;
+    drop(processes);
     connected.use_everything().await;
     connected.finish().await;
 }
