@@ -75,8 +75,12 @@ export const github = {
     // Later pages of a repository's lists have its numeric id in the path.
     named: (path) => path.replace(/^\/repositories\/\d+/, "/repos/owner/name"),
   }),
-  // GitHub's path for a path of the simulator; undefined if it is not GitHub's.
-  path: (path) => (path.startsWith("/api/v3/") ? path.slice("/api/v3".length) : path),
+  // GitHub's path for a path of the simulator; undefined if it is not GitHub's. OAuth is not below the
+  // prefix of the REST API.
+  path: (path) => {
+    if (path.startsWith("/api/v3/")) return path.slice("/api/v3".length);
+    return path.startsWith("/login/") ? path : undefined;
+  },
   headers,
   expected: [
     "POST /login/oauth/access_token",

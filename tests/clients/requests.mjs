@@ -16,23 +16,32 @@ const { google } = await import("./requests-google.mjs");
 const { googleDrive } = await import("./requests-google-drive.mjs");
 const { googleCalendar } = await import("./requests-google-calendar.mjs");
 const { gmail } = await import("./requests-gmail.mjs");
+const { zoho } = await import("./requests-zoho.mjs");
+const { zohoMail } = await import("./requests-zoho-mail.mjs");
+const { zohoCliq } = await import("./requests-zoho-cliq.mjs");
 
-// The first one that matches a path has it; GitHub's matches all.
-const PROVIDERS = [slack, jira, googleDrive, googleCalendar, gmail, google, github];
+// The first one that matches a path has it.
+const PROVIDERS = [zohoCliq, zohoMail, zoho, slack, jira, googleDrive, googleCalendar, gmail, google, github];
 
 // Browsers request pages at the same address.
 const isProduct = (request) => request.headers["user-agent"]?.startsWith("poblysh-connectors/");
 
 const recorded = readFileSync(process.argv[2], "utf8").split("\n").filter(Boolean).map((line) => JSON.parse(line));
 const seen = new Map(PROVIDERS.map((provider) => [provider, new Map()]));
+const unknown = new Set();
 for (const request of recorded.filter(isProduct)) {
   const provider = PROVIDERS.find((one) => one.path(request.path) !== undefined);
+  if (provider === undefined) {
+    unknown.add(`${request.method} ${request.path}`);
+    continue;
+  }
   const asked = { ...request, path: provider.path(request.path) };
   const { name, reasons } = provider.description.examine(asked);
   const operations = seen.get(provider);
-  if (!operations.has(name)) operations.set(name, { count: 0, first: asked, faults: new Map() });
+  if (!operations.has(name)) operations.set(name, { count: 0, first: asked, sent: new Set(), faults: new Map() });
   const operation = operations.get(name);
   operation.count += 1;
+  for (const parameter of new URLSearchParams(request.query).keys()) operation.sent.add(parameter);
   for (const reason of [...reasons, ...provider.headers(asked.path, asked.headers)]) {
     const fault = operation.faults.get(reason) ?? { count: 0, request: asked };
     operation.faults.set(reason, { ...fault, count: fault.count + 1 });
@@ -45,7 +54,10 @@ function shown({ method, path, query, body }) {
   return `${method} ${target}${body === "" ? "" : ` ${body.slice(0, 300)}`}`;
 }
 
-for (const [{ name: provider, description, expected, wrong }, operations] of [...seen].reverse()) {
+await check("every request is to a known address of a provider", () => {
+  assert.deepEqual([...unknown], []);
+});
+for (const [{ name: provider, description, expected, sent = {}, wrong }, operations] of [...seen].reverse()) {
   for (const [name, { count, faults }] of [...operations].sort()) {
     await check(`${provider}: ${name} matches the description (${count} requests)`, () => {
       const lines = [...faults].map(([reason, fault]) => `${reason} (${fault.count} requests, such as ${shown(fault.request)})`);
@@ -54,6 +66,9 @@ for (const [{ name: provider, description, expected, wrong }, operations] of [..
   }
   await check(`${provider}: every operation of the connector was requested`, () => {
     assert.deepEqual(expected.filter((name) => !operations.has(name)), []);
+    for (const [name, parameters] of Object.entries(sent)) {
+      assert.deepEqual(parameters.filter((one) => !operations.get(name).sent.has(one)), [], name);
+    }
   });
   await check(`${provider}: every listed gap of the description is used`, () => {
     assert.deepEqual([...description.unused], []);
