@@ -1,5 +1,6 @@
 //! The steps that a person does at a provider.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, Write};
 
 use async_trait::async_trait;
@@ -73,10 +74,10 @@ impl Person for Terminal<'_> {
         } = webhook;
         let mut text = format!("If this provider's guide says so, set a webhook up for\n{url}\n");
         if let Some(secret) = secret {
-            text += &format!("with the secret {secret}\n");
+            writeln!(text, "with the secret {secret}")?;
         }
         if let Some(armed_until) = armed_until {
-            text += &format!("before {armed_until}\n");
+            writeln!(text, "before {armed_until}")?;
         }
         text += "Paste the provider's public key, if it shows one, and press Enter:";
         let key = self.ask(text).await?;

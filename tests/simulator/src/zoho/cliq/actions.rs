@@ -167,15 +167,12 @@ impl<'a> Transaction<'a> {
     /// Logins of the named colleagues, or of all, with the person who acts.
     fn people(&self, login: &str, params: &ActionParams) -> Result<BTreeSet<String>, Refusal> {
         let own = self.actor(login, params)?;
-        let mut people: BTreeSet<String> = match &params.people {
-            Some(names) => {
-                let logins = names.iter().map(|name| self.person(login, name));
-                logins.collect::<Result<_, _>>()?
-            }
-            None => {
-                let all = self.world.colleagues(login).into_iter();
-                all.map(|user| user.login.clone()).collect()
-            }
+        let mut people: BTreeSet<String> = if let Some(names) = &params.people {
+            let logins = names.iter().map(|name| self.person(login, name));
+            logins.collect::<Result<_, _>>()?
+        } else {
+            let all = self.world.colleagues(login).into_iter();
+            all.map(|user| user.login.clone()).collect()
         };
         people.insert(own);
         Ok(people)

@@ -334,7 +334,7 @@ fn channel_json(world: &World, call: &Call<'_>, chat: &Chat, channel: &Channel) 
         "status": if channel.is_archived { "archived" } else { "created" },
         "organization_id": chat.organization.to_string(),
         "creator_id": creator.map(|user| user.zuid.as_str()).unwrap_or_default(),
-        "creator_name": creator.map(|user| user.name()).unwrap_or_default(),
+        "creator_name": creator.map(super::world::User::name).unwrap_or_default(),
         "creation_time": time(chat.created * 1_000), "last_modified_time": time(chat.active),
         "current_user_role": role(chat, call.login), "participant_count": chat.members.len(),
         "admin_permission": permissions(true), "moderator_permission": permissions(true),

@@ -198,7 +198,7 @@ fn random_params(
         "reply" => {
             let messages = chat.and_then(|id| world.chats.get(id));
             let last = messages.and_then(|chat| chat.last_message());
-            params.reply_to = last.map(|message| message.id());
+            params.reply_to = last.map(super::chat::Message::id);
         }
         _ => {}
     }

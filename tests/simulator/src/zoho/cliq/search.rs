@@ -89,7 +89,7 @@ fn chats<'w>(world: &'w World, call: &Call<'_>) -> Result<Vec<&'w Chat>, ApiErro
     let known = |name: &&str| TYPES.contains(name);
     if types
         .as_ref()
-        .is_some_and(|types| !types.iter().all(|one| known(&one)))
+        .is_some_and(|types| !types.iter().all(known))
     {
         return Err(call.invalid());
     }

@@ -84,7 +84,7 @@ impl Transaction<'_> {
         let names = members
             .iter()
             .filter_map(|login| self.world.users.get(login));
-        let names: Vec<String> = names.map(|user| user.name()).collect();
+        let names: Vec<String> = names.map(super::super::world::User::name).collect();
         let new = NewChat {
             creator: &creator,
             title: params.title.clone().unwrap_or_else(|| names.join(", ")),

@@ -220,20 +220,17 @@ impl Transaction<'_> {
         let known = self.world.chats_of(&actor).into_iter();
         let mut known = known
             .filter(|chat| matches!(chat.kind, Kind::Bot) && chat.bots.contains(&extension.id));
-        let id = match known.next() {
-            Some(chat) => chat.id.clone(),
-            None => {
-                let id = self.world.add_bot_chat(NewChat {
-                    creator: &actor,
-                    title: extension.bot_name.clone(),
-                    members: BTreeSet::from([actor.clone()]),
-                    created: self.millis.div_euclid(1_000),
-                });
-                if let Some(chat) = self.world.chats.get_mut(&id) {
-                    chat.bots.insert(extension.id.clone());
-                }
-                id
+        let id = if let Some(chat) = known.next() { chat.id.clone() } else {
+            let id = self.world.add_bot_chat(NewChat {
+                creator: &actor,
+                title: extension.bot_name.clone(),
+                members: BTreeSet::from([actor.clone()]),
+                created: self.millis.div_euclid(1_000),
+            });
+            if let Some(chat) = self.world.chats.get_mut(&id) {
+                chat.bots.insert(extension.id.clone());
             }
+            id
         };
         self.post_to(&id, login, &Author::Person(actor), params)
     }
