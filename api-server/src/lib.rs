@@ -13,6 +13,7 @@ mod config;
 mod error;
 mod extract;
 mod feed_watcher;
+mod health_review;
 mod limits;
 mod middleware;
 mod openapi;

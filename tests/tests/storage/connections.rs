@@ -190,10 +190,7 @@ async fn unread_streams_are_listed_least_recent_first() {
             .await
             .expect("marked");
     }
-    let denied = JobError {
-        code: "permission".to_owned(),
-        message: "denied".to_owned(),
-    };
+    let denied = JobError::new("permission", "denied");
     cursors::record_failure(
         &mut tx,
         &fixture.scope,
@@ -263,10 +260,7 @@ async fn held_back_by_names_stream_and_reason() {
     let fixture = Fixture::new().await;
     let at =
         |minutes: i64| DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a time");
-    let error = |code: &str| JobError {
-        code: code.to_owned(),
-        message: format!("{code} message"),
-    };
+    let error = |code: &str| JobError::new(code, &format!("{code} message"));
     let mut tx = fixture.begin().await;
     let root = StreamSpec {
         key: "root".to_owned(),
@@ -374,10 +368,7 @@ async fn working_page_size_is_stored_with_stream() {
         .await;
         streams.expect("streams").remove(0)
     };
-    let fails = JobError {
-        code: "transient".to_owned(),
-        message: "fails".to_owned(),
-    };
+    let fails = JobError::new("transient", "fails");
     for _ in 0..2 {
         cursors::record_failure(&mut tx, &fixture.scope, fixture.id, "a", &fails, None)
             .await

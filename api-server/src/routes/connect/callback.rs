@@ -30,7 +30,7 @@ use super::browser_binding::BrowserBinding;
 use super::unusable_grant::{reject_short_lived, revoke_unless_shared};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
-use crate::routes::connections::Connection;
+use crate::routes::connections::{Connection, show};
 use crate::routes::sync::enqueue_sync;
 use crate::state::AppState;
 
@@ -180,10 +180,12 @@ async fn await_stored_outcome(
                 StoredOutcome::PickAccount(picker) => Ok(StepOutcome::PickAccount(picker)),
                 StoredOutcome::Done(id) => {
                     let mut tx = app.db.begin(&found.scope).await?;
-                    let connection = connections::get(&mut tx, &found.scope, id).await?;
+                    let connection = connections::get(&mut tx, &found.scope, id)
+                        .await?
+                        .ok_or(ApiError::InvalidState)?;
+                    let shown = show(&mut tx, &app.registry, connection).await?;
                     tx.commit().await?;
-                    let connection = connection.ok_or(ApiError::InvalidState)?;
-                    Ok(StepOutcome::Done(Box::new(connection.into())))
+                    Ok(StepOutcome::Done(Box::new(shown)))
                 }
                 StoredOutcome::Failed => Err(ApiError::InvalidState),
             };
@@ -349,6 +351,8 @@ async fn connect(
         SyncMode::Full
     };
     enqueue_sync(&*app.queue, &mut tx, scope, &connected.connection, mode).await?;
+    // The new tokens may end at another time.
+    connections::refresh_health(&mut tx, scope, id).await?;
     let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
         .target(&target)
@@ -358,9 +362,10 @@ async fn connect(
             "administrator": grant.administrator,
         }));
     audit::record(&mut tx, scope, &entry).await?;
+    let shown = show(&mut tx, &app.registry, connected.connection).await?;
     tx.commit().await?;
     app.notifier.notify();
-    Ok(StepOutcome::Done(Box::new(connected.connection.into())))
+    Ok(StepOutcome::Done(Box::new(shown)))
 }
 
 /// Stores a pending connection, which an administrator approves with the same link.
@@ -390,8 +395,9 @@ async fn create_pending(
         .target(&target)
         .detail(json!({ "provider": row.provider }));
     audit::record(&mut tx, scope, &entry).await?;
+    let shown = show(&mut tx, &app.registry, pending).await?;
     tx.commit().await?;
-    Ok(StepOutcome::Done(Box::new(pending.into())))
+    Ok(StepOutcome::Done(Box::new(shown)))
 }
 
 /// Converts the outcome to a response: a redirect if the flow has a `return_to`.

@@ -10,8 +10,10 @@ use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{ColumnTrait, Condition, DbErr, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::json;
 
+use super::health::refresh_health;
 use super::{Connection, ConnectionStatus, get, update};
 use crate::crypto::sha256;
+use crate::db::activity;
 use crate::db::entities::connections::{ActiveModel, Column, Entity};
 use crate::db::orm::{Scoped, insert_computed, now};
 use crate::db::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
@@ -131,6 +133,7 @@ pub async fn activate_pending(
             .col_expr(Column::UpdatedAt, now())
             .exec(&tx.orm())
             .await?;
+        refresh_health(tx, scope, id).await?;
         return connect(tx, scope, new).await.map(Some);
     }
     resume(tx, scope, id, new).await?;
@@ -316,7 +319,8 @@ async fn route(
              account_id = excluded.account_id, exclusive = excluded.exclusive, \
              polling = excluded.polling, grant_key = excluded.grant_key, grant_released = false, \
              next_sync_at = excluded.next_sync_at, routed_at = now(), \
-             subscriptions_at = now(), probe_at = NULL, probe_interval = NULL",
+             subscriptions_at = now(), probe_at = NULL, probe_interval = NULL, \
+             health_review_at = now()",
     )
     .bind(scope.tenant_id())
     .bind(id)
@@ -325,6 +329,8 @@ async fn route(
     .bind(new.grant_key.map(|key| sha256(key.as_bytes()).to_vec()))
     .execute(&mut **tx)
     .await?;
+    activity::restart(tx, scope, id).await?;
+    refresh_health(tx, scope, id).await?;
     Ok(())
 }
 
