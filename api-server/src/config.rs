@@ -8,6 +8,7 @@ use shared::connectors::ConnectorSettings;
 use url::Url;
 
 use crate::limits::LimitsConfig;
+use crate::pages::Brand;
 
 /// The settings of the api-server.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Config {
     pub(crate) webhook_crypto: Option<CryptoConfig>,
     pub connectors: ConnectorSettings,
     pub(crate) return_to: ReturnTo,
+    pub(crate) brand: Brand,
     pub(crate) poll_interval_seconds: i32,
     pub(crate) approval_days: i32,
     pub(crate) limits: LimitsConfig,
@@ -37,6 +39,7 @@ impl Config {
             webhook_crypto: CryptoConfig::for_webhook_secrets(&mut reader),
             connectors: ConnectorSettings::from_reader(&mut reader),
             return_to: ReturnTo::from_reader(&mut reader, &api.public_url),
+            brand: Brand::from_reader(&mut reader),
             // The same bounds as in `PATCH /v1/connections/{id}`.
             poll_interval_seconds: reader.within("POLL_INTERVAL_SECONDS", 300, 30, 86_400),
             limits: LimitsConfig::from_reader(&mut reader),

@@ -21,7 +21,8 @@ use shared::db::api_keys::ApiScope;
 use shared::problem::Problem;
 
 pub(crate) use conflict::Conflict;
-use messages::{not_found, provider_problem};
+pub(crate) use messages::ProviderFailure;
+use messages::not_found;
 
 /// `Retry-After` of a stream above the limit.
 const STREAM_RETRY_SECONDS: u64 = 5;
@@ -116,6 +117,9 @@ pub(crate) enum ApiError {
     /// A call to the provider failed.
     #[error("failed to call the provider")]
     Connector(#[source] ConnectorError),
+    /// A call to the provider failed in an earlier request, whose response is repeated.
+    #[error("an earlier call to the provider failed")]
+    RepeatedProviderFailure(ProviderFailure),
     /// The request exceeded its timeout.
     #[error("request timed out")]
     TimedOut,
@@ -180,7 +184,8 @@ impl ApiError {
                 "This cursor can no longer be followed without missing Signals. \
                  Start again without a cursor.",
             ),
-            Self::Connector(error) => provider_problem(error),
+            Self::Connector(error) => ProviderFailure::of(error).problem(),
+            Self::RepeatedProviderFailure(failure) => failure.problem(),
             Self::AuthenticationThrottled { retry_after } => Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "authentication_throttled",
@@ -265,14 +270,17 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        if problem.status >= 500 {
+        let was_logged = matches!(self, Self::RepeatedProviderFailure(_));
+        if problem.status >= 500 && !was_logged {
             tracing::error!(
                 error = &self as &dyn Error,
                 error.code = problem.code,
                 "request failed with an internal error"
             );
         }
-        let mut response = problem.into_response();
+        let mut response = problem.clone().into_response();
+        // For pages, which show it in other words.
+        response.extensions_mut().insert(problem);
         if let Self::InsufficientScope(scope) = self {
             let challenge = format!(
                 "Bearer error=\"insufficient_scope\", scope=\"{}\"",

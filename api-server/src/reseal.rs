@@ -1,9 +1,9 @@
 //! Key rotation: reseals values of a previous key with the current key.
 //!
 //! The api-server runs it because it has all keys and may write the sealed columns. Several
-//! instances may run it at once: each skips values that another has resealed. While a previous key
-//! is configured, a pass runs every ten minutes, because a process with the previous settings may
-//! have written values during a rolling restart.
+//! instances may run it at the same time: each skips values that another has resealed. While a
+//! previous key is configured, a pass runs every ten minutes, because a process with the previous
+//! settings may have written values during a rolling restart.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::error::ApiError;
+use crate::pages::connect::show_problems;
 use crate::state::AppState;
 use crate::{limits, middleware, openapi, routes};
 
@@ -56,12 +57,14 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
                 .validator_url("none"),
         )
         .into();
+    let pages = Arc::clone(&state.pages);
     let router = router
         .with_state(state)
         .merge(docs.layer(map_response(middleware::replace_docs_errors)))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    with_middleware(router)
+    // Outermost, because the other middleware responds with problems, too.
+    with_middleware(router).layer(from_fn_with_state(pages, show_problems))
 }
 
 /// The router of health and metrics.

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::feed_watcher::FeedWatcher;
 use crate::health_review;
 use crate::limits::Limits;
+use crate::pages::Pages;
 use crate::reseal;
 use crate::router;
 use crate::state::AppState;
@@ -81,6 +82,7 @@ fn build_state(
         public_webhook_url: config.public_webhook_url,
         operator_tokens: config.api.operator_tokens,
         return_to: config.return_to,
+        pages: Arc::new(Pages::new(config.brand)),
         poll_interval_seconds: config.poll_interval_seconds,
         approval_days: config.approval_days,
         db: db.clone(),

@@ -17,6 +17,7 @@ use crate::config::ReturnTo;
 use crate::error::ApiError;
 use crate::feed_watcher::FeedWatcher;
 use crate::limits::Limits;
+use crate::pages::Pages;
 
 /// The state that all handlers share.
 pub(crate) struct AppState {
@@ -36,6 +37,7 @@ pub(crate) struct AppState {
     pub(crate) public_webhook_url: Url,
     pub(crate) operator_tokens: Vec<SecretString>,
     pub(crate) return_to: ReturnTo,
+    pub(crate) pages: Arc<Pages>,
     pub(crate) poll_interval_seconds: i32,
     /// Days until a pending connection expires.
     pub(crate) approval_days: i32,

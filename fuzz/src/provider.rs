@@ -30,6 +30,9 @@ pub fn account() -> ExternalAccount {
             "time_zone": "America/Los_Angeles",
             "account_id": "712020:ada",
             "permission_id": "07001",
+            "data_center": "us",
+            "zuid": "1001",
+            "organization_id": "64800112",
         }),
     }
 }

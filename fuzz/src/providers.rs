@@ -7,6 +7,8 @@ mod google_calendar;
 mod google_drive;
 mod jira;
 mod slack;
+mod zoho_cliq;
+mod zoho_mail;
 
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ const PROVIDERS: &[Provider] = &[
     google_drive::PROVIDER,
     google_calendar::PROVIDER,
     gmail::PROVIDER,
+    zoho_cliq::PROVIDER,
+    zoho_mail::PROVIDER,
 ];
 
 /// A provider, as the targets use it.

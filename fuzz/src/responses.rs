@@ -211,6 +211,7 @@ impl ConnectorHarness {
             cursor,
             backfill_from: provider::now() - Duration::days(90),
             upper_bound: provider::now(),
+            resync_from: None,
             reconcile_from: None,
             failures: 0,
             priority: shared::http::Priority::Poll,

@@ -11,11 +11,15 @@ use shared::connectors::{
     Connector, ConnectorError, Directory, KeySource, VerifyError, WebhookDelivery, WebhookOutcome,
     WebhookReceipt, WebhookRequest,
 };
+use shared::crypto::PublicKey;
 use shared::model::{ConnectionId, ExternalAccount};
 
 use crate::message::Message;
 use crate::{provider, signature};
 
+/// The registered public key.
+const PUBLIC_KEY: &str =
+    include_str!("../../shared/src/connectors/github/fixtures/test-app.pub.pem");
 /// Maximum rounds of lookups. A worker needs one.
 const MAX_LOOKUP_ROUNDS: usize = 2;
 
@@ -66,7 +70,7 @@ pub fn is_signed(headers: &HeaderMap, name: &str, body: &[u8]) -> bool {
     secrets.any(|secret| sent == Some(signature::body_signature(secret, body).as_str()))
 }
 
-/// Key source that returns [`provider::WEBHOOK_SECRETS`] for every connection.
+/// Key source that returns [`provider::WEBHOOK_SECRETS`] and one public key for every connection.
 struct Secrets;
 
 #[async_trait]
@@ -77,6 +81,14 @@ impl KeySource for Secrets {
         _: ConnectionId,
     ) -> Result<Vec<SecretString>, VerifyError> {
         Ok(provider::WEBHOOK_SECRETS.map(SecretString::from).into())
+    }
+
+    async fn connection_public_keys(
+        &self,
+        _: &'static str,
+        _: ConnectionId,
+    ) -> Result<Vec<PublicKey>, VerifyError> {
+        Ok(PublicKey::parse(PUBLIC_KEY).into_iter().collect())
     }
 }
 
@@ -134,11 +146,12 @@ pub fn run<S: Scheme>(connector: &dyn Connector, data: &[u8]) {
     if receipt.handshake.is_some() {
         return;
     }
+    let stored = receipt.stored_body.as_ref().unwrap_or(&body);
     let known = provider::account();
-    handle(connector, &headers, &body, known);
+    handle(connector, &headers, stored, known);
     for route in receipt.routes.iter().take(1) {
         let account = ExternalAccount::from_route(route);
-        handle(connector, &headers, &body, account);
+        handle(connector, &headers, stored, account);
     }
 }
 

@@ -40,6 +40,15 @@ require_node_peers() {
     cp tests/peers/node/*.mjs "$PEERS/"
 }
 
+# The folder in which the script that opens the pages runs.
+PAGES=.local/pages
+
+# Installs Playwright, axe and the script that opens the pages in PAGES.
+require_node_pages() {
+    npm_install tests/pages "$PAGES" "Playwright and axe"
+    cp tests/pages/*.mjs tests/clients/checks.mjs "$PAGES/"
+}
+
 # The folder in which provider emulators and their scripts run, and the Node.js that runs them.
 EMULATORS=.local/emulators
 EMULATORS_NODE=$EMULATORS/node_modules/.bin/node

@@ -8,7 +8,7 @@ end_on_signals() {
 }
 
 # Runs a command in a new process group and waits for it. A signal to this script ends the whole
-# group at once; without this, bash would handle it only after the command has ended.
+# group immediately; without this, bash would handle it only after the command has ended.
 run() {
     local child status=0
     set -m

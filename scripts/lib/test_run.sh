@@ -2,6 +2,8 @@
 # Prerequisites of a test run. Needs say.sh, postgres.sh and run_folder.sh. Source this file, then:
 #   raise_file_limit     allows the open files that the tests need
 #   check_fixtures       reports whether there are recorded payloads
+#   processors           prints the number of processors
+#   has_doc_examples     whether a comment of the workspace has a code block, which is a test
 #   test_folder_create   creates RUN_FOLDER, after removing those of killed runs
 #   test_server_start    starts a throwaway server there and sets POBLYSH_TEST_DATABASE_URL
 
@@ -12,6 +14,15 @@ raise_file_limit() {
     if [ "$files" != unlimited ] && [ "$files" -lt 20000 ]; then
         ulimit -Sn 20000 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"
     fi
+}
+
+processors() {
+    nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1
+}
+
+has_doc_examples() {
+    grep -rqE '^[[:space:]]*//[/!] ```' --include='*.rs' --exclude-dir=target \
+        api-server migrations shared sync-worker tests webhook-ingress
 }
 
 check_fixtures() {

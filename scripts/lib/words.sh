@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Rejects phrases and names that the project has given up; docs/glossary.md has the words in use.
+# Rejects phrases and names that the project has given up, and modules without documentation;
+# docs/glossary.md has the words in use.
 # The lists are in scripts/lib/words: a pattern, a tab, and a proposal on each line.
 
 # Prints "FILE:LINE:found (instead: proposal)" for each match of a list; fails if there is one.
@@ -15,6 +16,23 @@ words_report() {
             status=1
         fi
     done <"$list"
+    return "$status"
+}
+
+# Prints the Rust files whose first line is no documentation of the module; fails if there is one.
+modules_are_described() {
+    local path first status=0
+    for path in "$@"; do
+        case $path in *.rs) ;; *) continue ;; esac
+        IFS= read -r first <"$path" || true
+        case $first in
+            '//!'*) ;;
+            *)
+                echo "$path:1:no documentation of the module    (instead: a first line with //!)"
+                status=1
+                ;;
+        esac
+    done
     return "$status"
 }
 
@@ -41,6 +59,7 @@ words_are_plain() {
             esac
         done
     done <"$lists/files"
+    modules_are_described "${code[@]}" || status=1
     words_report "$lists/phrases" '(?i)' '' "${prose[@]}" || status=1
     words_report "$lists/openings" '(^|//[/!]?|--|#|[.;:]|^\s*[-*]) ' '' "${prose[@]}" || status=1
     words_report "$lists/names" '\b(struct|enum|trait|type|mod|fn|const|static|TABLE|pub) ' '\b' \

@@ -137,8 +137,7 @@ pub(crate) async fn apply_unmatched(
     let both: Vec<TenantScope> = scopes.iter().copied().chain([scope]).collect();
     tx.change_scopes(&both).await?;
     if connections::name_pending(tx, &scope, id, account).await? {
-        let target = id.to_string();
-        let entry = AuditEntry::new(AuditActor::Provider, "connection.installed").target(&target);
+        let entry = AuditEntry::new(AuditActor::Provider, "connection.installed").target(id);
         audit::record(tx, &scope, &entry).await?;
     }
     tx.change_scopes(scopes).await?;
@@ -222,8 +221,7 @@ async fn set_status(
             ConnectionStatus::NeedsReauth => "connection.refused",
             _ => "connection.disconnected",
         };
-        let target = connection.to_string();
-        let entry = AuditEntry::new(AuditActor::Provider, action).target(&target);
+        let entry = AuditEntry::new(AuditActor::Provider, action).target(connection);
         audit::record(tx, scope, &entry).await?;
         tracing::info!(
             connection.id = %connection,

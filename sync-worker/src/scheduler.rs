@@ -223,6 +223,8 @@ async fn measure_subscriptions(context: &Context) -> Result<(), DbError> {
         let expiry = stats.and_then(|stats| stats.soonest_seconds);
         gauge!(names::SUBSCRIPTION_EXPIRY_SECONDS, "provider" => slug)
             .set(expiry.unwrap_or(f64::INFINITY));
+        gauge!(names::SUBSCRIPTION_ALERT_SECONDS, "provider" => slug)
+            .set(policy.alert_before.as_secs_f64());
         gauge!(names::SUBSCRIPTIONS_PENDING, "provider" => slug)
             .set(to_gauge(stats.map_or(0, |stats| stats.pending)));
         if expiry.is_some_and(|seconds| seconds < policy.alert_before.as_secs_f64()) {

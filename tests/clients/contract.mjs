@@ -6,7 +6,7 @@ if (!process.env.POBLYSH_FIXTURES) {
   skip("responses and payloads against the published descriptions", "POBLYSH_FIXTURES is not set");
   process.exit(0);
 }
-const providers = ["github", "slack", "jira", "google-drive", "google-calendar", "gmail"];
+const providers = ["github", "slack", "jira", "google-drive", "google-calendar", "gmail", "zoho-cliq", "zoho-mail"];
 for (const provider of providers) {
   // An exception in one module must not end the others.
   await check(`${provider}: all requests were sent`, async () => {

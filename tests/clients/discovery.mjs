@@ -57,26 +57,41 @@ const ERROR = {
   additionalProperties: false,
 };
 
+// Google's Base64 is URL-safe, and its other formats are unknown to JSON Schema.
+export const LAX = ["byte", "uint64", "uint32", "google-datetime"];
+
+// A parameter as OpenAPI has it. Bounds are texts in a discovery document.
+function parameter([name, { location, required, repeated, minimum, maximum, ...rest }]) {
+  const one = schema(rest);
+  if (minimum !== undefined) one.minimum = Number(minimum);
+  if (maximum !== undefined) one.maximum = Number(maximum);
+  return { name, in: location, required, schema: repeated ? { type: "array", items: one } : one };
+}
+
+// Adds to a discovery document what OpenAPI has instead of its methods and schemas.
+export function rewrite(document) {
+  document.paths = {};
+  for (const { path, httpMethod, parameters, request, response } of methods(document)) {
+    const operations = (document.paths[`/${document.servicePath}${path}`] ??= {});
+    operations[httpMethod.toLowerCase()] = {
+      parameters: Object.entries({ ...document.parameters, ...parameters }).map(parameter),
+      requestBody: request && { required: true, content: { "application/json": { schema: schema(request) } } },
+      responses: {
+        200: response ? { schema: schema(response) } : {},
+        204: {},
+        error: { schema: ERROR },
+      },
+    };
+  }
+  const named = Object.entries(document.schemas).map(([name, one]) => [name, schema(one)]);
+  document.definitions = Object.fromEntries(named);
+}
+
 // The description of an API: `file` is its discovery document.
 export function describe(file) {
   return new RestDescription(file, {
-    // Google's Base64 is URL-safe, and its other formats are unknown to JSON Schema.
-    lax: ["byte", "uint64", "uint32", "google-datetime"],
+    lax: LAX,
     answer: (status) => (status >= 400 ? "error" : String(status)),
-    patch: (document) => {
-      document.paths = {};
-      for (const { path, httpMethod, response } of methods(document)) {
-        const operations = (document.paths[`/${document.servicePath}${path}`] ??= {});
-        operations[httpMethod.toLowerCase()] = {
-          responses: {
-            200: response ? { schema: schema(response) } : {},
-            204: {},
-            error: { schema: ERROR },
-          },
-        };
-      }
-      const named = Object.entries(document.schemas).map(([name, one]) => [name, schema(one)]);
-      document.definitions = Object.fromEntries(named);
-    },
+    patch: rewrite,
   });
 }

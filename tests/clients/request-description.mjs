@@ -41,8 +41,12 @@ export class RequestDescription extends RestDescription {
   // In addition to RestDescription's options: `gaps` by path, each with its `source` and either the
   // missing `parameters` or whole operations by their verbs; `token` names a parameter that the
   // authorization header replaces.
-  constructor(file, { gaps = {}, token, mend = (schema) => schema, ...options } = {}) {
-    super(file, { ...options, mend: (schema) => closed(mend(schema)), patch: (document) => fill(document, gaps) });
+  constructor(file, { gaps = {}, token, mend = (schema) => schema, patch = () => {}, ...options } = {}) {
+    const patchAll = (document) => {
+      patch(document);
+      fill(document, gaps);
+    };
+    super(file, { ...options, mend: (schema) => closed(mend(schema)), patch: patchAll });
     this.token = token;
     this.gaps = gaps;
     this.unused = new Set(Object.keys(gaps));

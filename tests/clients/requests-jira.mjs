@@ -99,7 +99,7 @@ export const jira = {
     ["POST /rest/api/3/search/jql", (one) => ({ ...one, body: one.body.replace('"jql"', '"query"') }), /query is not described/],
     ["POST /rest/api/3/search/jql", (one) => ({ ...one, body: '{"fields":"summary"}' }), /fields: must be array/],
     ["POST /rest/api/3/webhook", (one) => ({ ...one, body: one.body.replace("comment_created", "comment_read") }), /events 3: must be equal/],
-    ["POST /rest/api/3/worklog/list", (one) => ({ ...one, body: "" }), /body: it is missing/],
+    ["POST /rest/api/3/worklog/list", (one) => ({ ...one, body: "" }), /body: missing/],
     ["GET /rest/agile/1.0/board/{boardId}/sprint", (one) => ({ ...one, query: "state=open" }), /must be equal/],
   ],
 };

@@ -12,9 +12,13 @@ if (!process.env.POBLYSH_FIXTURES) {
 const { github } = await import("./requests-github.mjs");
 const { slack } = await import("./requests-slack.mjs");
 const { jira } = await import("./requests-jira.mjs");
+const { google } = await import("./requests-google.mjs");
+const { googleDrive } = await import("./requests-google-drive.mjs");
+const { googleCalendar } = await import("./requests-google-calendar.mjs");
+const { gmail } = await import("./requests-gmail.mjs");
 
-// GitHub is last: it matches all remaining paths.
-const PROVIDERS = [slack, jira, github];
+// The first one that matches a path has it; GitHub's matches all.
+const PROVIDERS = [slack, jira, googleDrive, googleCalendar, gmail, google, github];
 
 // Browsers request pages at the same address.
 const isProduct = (request) => request.headers["user-agent"]?.startsWith("poblysh-connectors/");

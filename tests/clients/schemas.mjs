@@ -5,9 +5,11 @@ import { readFileSync } from "node:fs";
 
 import Ajv from "ajv";
 import addFormats from "ajv-formats";
+import { parse } from "yaml";
 
 export function read(file) {
-  return JSON.parse(readFileSync(file, "utf8"));
+  const text = readFileSync(file, "utf8");
+  return file.endsWith(".yml") ? parse(text) : JSON.parse(text);
 }
 
 // OpenAPI as JSON Schema, which does not have `nullable`. `mend` may replace each schema.

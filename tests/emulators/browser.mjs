@@ -21,7 +21,8 @@ export class Browser {
 
   async #go(url, { method, body }) {
     for (let hop = 0; hop < MAX_REDIRECTS; hop += 1) {
-      const headers = { accept: "text/html,application/json;q=0.9", cookie: await this.#jar.getCookieString(url.href) };
+      // Not text/html: the flow then ends with the connection as JSON.
+      const headers = { accept: "*/*", cookie: await this.#jar.getCookieString(url.href) };
       const response = await fetch(url, { method, body, headers, redirect: "manual" });
       for (const cookie of response.headers.getSetCookie()) await this.#jar.setCookie(cookie, url.href);
       const location = response.headers.get("location");

@@ -213,6 +213,7 @@ impl Fixture {
                     cursor: cursors.get(&stream.key).cloned(),
                     backfill_from: now - Duration::days(90),
                     upper_bound: now + Duration::seconds(1),
+                    resync_from: None,
                     reconcile_from: None,
                     failures: 0,
                     priority: shared::http::Priority::Poll,

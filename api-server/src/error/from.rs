@@ -42,6 +42,10 @@ impl From<ConnectError> for ApiError {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::AccountTaken => Conflict::AccountAlreadyConnected.into(),
+            ConnectError::GrantEnding => Self::Denied(
+                "The access of this account was being ended at the same time. Connect again."
+                    .to_owned(),
+            ),
             ConnectError::Db(error) => error.into(),
         }
     }

@@ -1,6 +1,7 @@
 //! Messages for missing objects and for failures of providers.
 
 use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
 use shared::connectors::ConnectorError;
 use shared::problem::Problem;
 
@@ -23,24 +24,45 @@ pub(super) fn not_found(object: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, code, message)
 }
 
-/// The problem for a failed call to a provider.
-pub(super) fn provider_problem(error: &ConnectorError) -> Problem {
-    match error {
-        ConnectorError::RateLimited { .. } => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "provider_rate_limited",
-            "The provider's rate limit is reached. Start again in a few minutes.",
-        )
-        .with_retry_after(60),
-        ConnectorError::Transient(_) => Problem::new(
-            StatusCode::BAD_GATEWAY,
-            "provider_unavailable",
-            "The provider is unavailable. Start again in a few minutes.",
-        ),
-        _ => Problem::new(
-            StatusCode::BAD_GATEWAY,
-            "provider_refused",
-            "The provider rejected the request. Check the provider's client settings.",
-        ),
+/// The failure of a call to a provider, as clients see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ProviderFailure {
+    /// The provider limits the rate of calls.
+    RateLimited,
+    /// The provider does not answer.
+    Unavailable,
+    /// The provider rejected the request.
+    Refused,
+}
+
+impl ProviderFailure {
+    pub(crate) const fn of(error: &ConnectorError) -> Self {
+        match error {
+            ConnectorError::RateLimited { .. } => Self::RateLimited,
+            ConnectorError::Transient(_) => Self::Unavailable,
+            _ => Self::Refused,
+        }
+    }
+
+    pub(super) fn problem(self) -> Problem {
+        match self {
+            Self::RateLimited => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "provider_rate_limited",
+                "The provider's rate limit is reached. Start again in a few minutes.",
+            )
+            .with_retry_after(60),
+            Self::Unavailable => Problem::new(
+                StatusCode::BAD_GATEWAY,
+                "provider_unavailable",
+                "The provider is unavailable. Start again in a few minutes.",
+            ),
+            Self::Refused => Problem::new(
+                StatusCode::BAD_GATEWAY,
+                "provider_refused",
+                "The provider rejected the request. Check the provider's client settings.",
+            ),
+        }
     }
 }

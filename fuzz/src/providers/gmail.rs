@@ -117,29 +117,41 @@ fn connector_with_key(runtime: &Runtime) -> Arc<dyn Connector> {
 }
 
 fn sign(signed: &str) -> String {
+    URL_SAFE_NO_PAD.encode(sign_bytes(signed.as_bytes()))
+}
+
+/// Signs bytes with the key, which other providers use as well.
+pub(super) fn sign_bytes(signed: &[u8]) -> Vec<u8> {
     let mut signature = vec![0; KEY.public_modulus_len()];
     KEY.sign(
         &RSA_PKCS1_SHA256,
         &SystemRandom::new(),
-        signed.as_bytes(),
+        signed,
         &mut signature,
     )
     .expect("a signature");
-    URL_SAFE_NO_PAD.encode(signature)
+    signature
 }
 
-/// Header and claims of a token; `None` unless the key signed it.
-fn verify_token(token: &str) -> Option<(Value, Value)> {
-    let (signed, signature) = token.rsplit_once('.')?;
+/// Whether the key signed these bytes.
+pub(super) fn is_signed(signed: &[u8], signature: &[u8]) -> bool {
     let public = KEY.public_key();
     let components = RsaPublicKeyComponents {
         n: public.modulus().big_endian_without_leading_zero().to_vec(),
         e: public.exponent().big_endian_without_leading_zero().to_vec(),
     };
-    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
     components
-        .verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature)
-        .ok()?;
+        .verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature)
+        .is_ok()
+}
+
+/// Header and claims of a token; `None` unless the key signed it.
+fn verify_token(token: &str) -> Option<(Value, Value)> {
+    let (signed, signature) = token.rsplit_once('.')?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    if !is_signed(signed.as_bytes(), &signature) {
+        return None;
+    }
     let (header, claims) = signed.split_once('.')?;
     let json = |part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
     Some((json(header)?, json(claims)?))

@@ -9,8 +9,11 @@ CREATE TABLE cursors (
     target                json NOT NULL,
     cursor                json,
     version               bigint NOT NULL DEFAULT 0,
-    -- The lower bound of the first read, and how much of that read is done, from 0 to 1.
+    -- The floor: facts from before are never reported. It does not move forward. `resync_from` is
+    -- the lower bound of the read that replaced the last expired cursor. `progress` is the part of
+    -- the first read that is done, from 0 to 1.
     backfill_from         timestamptz NOT NULL,
+    resync_from           timestamptz,
     progress              real NOT NULL DEFAULT 0,
     -- Every fact of the time before `read_through` is stored. `attempted_through` is the upper
     -- bound of the last run that has finished the stream, successfully or not; a run resumes with

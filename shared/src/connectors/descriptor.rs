@@ -162,7 +162,7 @@ pub struct RateLimits {
 pub struct RateBudget {
     /// Calls that share the budget.
     pub scope: LimitScope,
-    /// Operations that it covers; all if empty.
+    /// Operations that it covers; all if empty. With [`LimitScope::Account`] they share one count.
     pub operations: &'static [&'static str],
     /// Unit that it counts.
     pub unit: RateUnit,
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(due(RenewalTime::Before(Duration::from_hours(3))), 7);
         assert_eq!(due(RenewalTime::AfterPart(0.8)), 8);
         let expired = RenewalTime::AfterPart(0.8).due_at(expires_at, since);
-        assert_eq!(expired, since, "at once");
+        assert_eq!(expired, since, "immediately");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
+use super::ConnectorError;
 use crate::model::ExternalAccount;
 
 /// Start of an authorization step.
@@ -83,6 +84,15 @@ pub enum CallbackOutcome {
     Rejected {
         /// Reason, as text for the person.
         reason: String,
+        /// The grant.
+        grant: Box<Grant>,
+    },
+    /// The grant was issued, but a further call failed.
+    ///
+    /// The flow fails with the error. The grant is revoked, unless a connection shares it.
+    Failed {
+        /// The error of the call.
+        error: ConnectorError,
         /// The grant.
         grant: Box<Grant>,
     },

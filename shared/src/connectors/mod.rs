@@ -16,6 +16,7 @@ mod webhook;
 
 mod cursor;
 mod headers;
+mod mail_header;
 mod oauth;
 mod page;
 mod response;
@@ -33,6 +34,9 @@ pub mod google_calendar;
 pub mod google_drive;
 pub mod jira;
 pub mod slack;
+pub mod zoho;
+pub mod zoho_cliq;
+pub mod zoho_mail;
 
 pub use connector::*;
 pub use descriptor::*;

@@ -19,7 +19,7 @@ use super::response::{ApiError, Response};
 use super::{AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, RefreshRequest};
 use crate::http::{Charge, Outbound};
 
-pub(super) use tokens::{IssuedTokens, TokenResponse};
+pub(super) use tokens::{IssuedTokens, TokenResponse, expires_at};
 
 /// Length to which a provider's error code is cut in messages.
 const MAX_ERROR_CODE: usize = 80;

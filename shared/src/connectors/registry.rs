@@ -109,6 +109,8 @@ providers! {
     google_drive: GoogleDrive, GoogleDriveSettings;
     google_calendar: GoogleCalendar, GoogleCalendarSettings;
     gmail: Gmail, GmailSettings;
+    zoho_cliq: ZohoCliq, ZohoCliqSettings;
+    zoho_mail: ZohoMail, ZohoMailSettings;
 }
 
 /// Builds a connector from the dependencies of every connector.

@@ -174,6 +174,12 @@ impl<'r, 'e> AppReader<'r, 'e> {
         self.reader.url(name, default)
     }
 
+    /// A base URL that replaces the real provider's, if it is set.
+    pub(super) fn optional_base_url(&mut self, name: &'static str) -> Option<Url> {
+        self.declare(name, Role::Defaulted);
+        self.reader.optional_url(name)
+    }
+
     /// A text with a default.
     pub(super) fn defaulted(&mut self, name: &'static str) -> Option<String> {
         self.text(name, Role::Defaulted)

@@ -17,8 +17,13 @@ pub struct SyncRequest {
     pub stream: StreamSpec,
     /// Cursor of the last committed page; `None` for a stream that was never read.
     pub cursor: Option<serde_json::Value>,
-    /// Lower bound of the first read of a stream.
+    /// The stream's floor: facts from before are never reported, by any path.
     pub backfill_from: DateTime<Utc>,
+    /// Lower bound of the read that replaces an expired cursor; `None` for a read from the floor.
+    ///
+    /// Facts from before have been read. A list that is cheap, or not ordered by the times of its
+    /// facts, may be read from the floor instead.
+    pub resync_from: Option<DateTime<Utc>>,
     /// Lower bound of the reconciliation pass; `None` for a normal read.
     ///
     /// The pass reads all facts since then again, with a separate cursor.
@@ -45,11 +50,21 @@ impl SyncRequest {
         (full >> self.failures.saturating_sub(1).min(8)).max(1)
     }
 
-    /// Lower bound of a read that begins now.
+    /// Time before which a read that begins now reports nothing.
     #[must_use]
     pub fn floor(&self) -> DateTime<Utc> {
         self.reconcile_from
             .map_or(self.backfill_from, |from| from.max(self.backfill_from))
+    }
+
+    /// Lower bound of the lists of a read that begins now.
+    ///
+    /// It is later than the floor only where the cursor of a stream has expired, which reports facts
+    /// of any time since its floor if the lists have them.
+    #[must_use]
+    pub fn read_from(&self) -> DateTime<Utc> {
+        let floor = self.floor();
+        self.resync_from.map_or(floor, |from| from.max(floor))
     }
 }
 

@@ -26,7 +26,8 @@ pub struct WebhookRequest<'r> {
 /// Source of a connection's webhook keys, in addition to the app's secrets.
 #[async_trait]
 pub trait KeySource: Send + Sync {
-    /// Loads the webhook secrets of a connection: none, one, or two during a rotation.
+    /// Loads the webhook secrets of a connection: none, one, or two during a rotation, the current
+    /// one first.
     async fn connection_secrets(
         &self,
         provider: &'static str,

@@ -66,7 +66,7 @@ pub enum CredentialError {
 impl CredentialError {
     /// The same error for another caller that waited for the same refresh.
     ///
-    /// Every caller learns what the provider answered, because the first error ends a run: if a
+    /// Every caller receives the provider's error, because the first error ends a run: if a
     /// waiter only learned that the refresh had failed, the end of a grant would never be recorded.
     fn for_waiter(&self) -> Self {
         match self {

@@ -40,14 +40,14 @@ impl fmt::Display for AuditActor {
 
 /// An entry of the audit log.
 #[derive(Debug)]
-pub struct AuditEntry<'a> {
+pub struct AuditEntry {
     actor: AuditActor,
     action: &'static str,
-    target: Option<&'a str>,
+    target: Option<String>,
     detail: Value,
 }
 
-impl<'a> AuditEntry<'a> {
+impl AuditEntry {
     /// Creates an entry; `action` is a noun and a past participle: `connection.paused`.
     pub fn new(actor: AuditActor, action: &'static str) -> Self {
         Self {
@@ -60,8 +60,8 @@ impl<'a> AuditEntry<'a> {
 
     /// Sets the id of the changed object.
     #[must_use]
-    pub const fn target(mut self, target: &'a str) -> Self {
-        self.target = Some(target);
+    pub fn target(mut self, id: impl fmt::Display) -> Self {
+        self.target = Some(id.to_string());
         self
     }
 
@@ -74,17 +74,13 @@ impl<'a> AuditEntry<'a> {
 }
 
 /// Writes an entry.
-pub async fn record(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    entry: &AuditEntry<'_>,
-) -> Result<(), DbError> {
+pub async fn record(tx: &mut Tx, scope: &TenantScope, entry: &AuditEntry) -> Result<(), DbError> {
     let row = ActiveModel {
         tenant_id: Set(scope.tenant_id()),
         id: Set(Uuid::now_v7()),
         actor: Set(entry.actor.to_string()),
         action: Set(entry.action.to_owned()),
-        target: Set(entry.target.map(str::to_owned)),
+        target: Set(entry.target.clone()),
         detail: Set(Json(entry.detail.clone())),
         ..Default::default()
     };

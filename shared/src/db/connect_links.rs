@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect};
 
 use super::entities::connect_links::{ActiveModel, Column, Entity};
 use super::orm::{Scoped, across_tenants, insert_computed, now};
@@ -27,6 +27,17 @@ pub struct ConnectLink {
     pub return_to: Option<String>,
     /// The pending connection that an administrator approves by opening the link.
     pub pending: Option<ConnectionId>,
+}
+
+/// A link that is consumed or expired.
+#[derive(Debug, Clone)]
+pub struct ClosedLink {
+    /// The scope of its tenant.
+    pub scope: TenantScope,
+    /// The provider's slug.
+    pub provider: String,
+    /// Whether it is consumed; otherwise it has expired.
+    pub used: bool,
 }
 
 /// Creates a link; returns when it expires.
@@ -68,6 +79,25 @@ pub async fn find(db: &Db, link_hash: [u8; 32]) -> Result<Option<ConnectLink>, D
         provider: row.provider,
         return_to: row.return_to,
         pending: row.connection_id,
+    }))
+}
+
+/// Returns the link with this hash that [`find`] does not return, until it is deleted.
+pub async fn find_closed(db: &Db, link_hash: [u8; 32]) -> Result<Option<ClosedLink>, DbError> {
+    let mut tx = db.begin_by_secret(&link_hash).await?;
+    let closed = Condition::any()
+        .add(Column::UsedAt.is_not_null())
+        .add(Column::ExpiresAt.into_expr().lte(now()));
+    let row = across_tenants::<Entity>()
+        .filter(Column::LinkHash.eq(link_hash.to_vec()))
+        .filter(closed)
+        .one(&tx.orm())
+        .await?;
+    tx.commit().await?;
+    Ok(row.map(|row| ClosedLink {
+        scope: TenantScope::new(row.tenant_id),
+        provider: row.provider,
+        used: row.used_at.is_some(),
     }))
 }
 

@@ -25,8 +25,8 @@ pub use crate::model::ConnectionStatus;
 pub use behind::Behind;
 pub(crate) use behind::{below_watermark, is_behind, is_held_back, is_overdue};
 pub use connect::{
-    ConnectError, Connected, NewConnection, activate_pending, connect, is_grant_used,
-    release_grant, update_account,
+    ConnectError, Connected, NewConnection, activate_pending, connect, lock_grant, release_grant,
+    update_account,
 };
 pub(super) use health::review_soon;
 pub use health::{

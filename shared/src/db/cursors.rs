@@ -12,7 +12,7 @@ mod reconciliation;
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryTrait, UpdateMany};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, UpdateMany};
 use serde_json::{Value, json};
 
 pub use self::list::{StreamCounts, StreamState, StreamView, count_states, list_states};
@@ -38,8 +38,11 @@ pub struct StreamCursor {
     pub cursor: Option<Value>,
     /// Counts the commits; a page is committed only if the version has not changed since its read.
     pub version: i64,
-    /// The lower bound of the first read.
+    /// The floor: facts from before are never reported.
     pub backfill_from: DateTime<Utc>,
+    /// The lower bound of the read that replaces its expired cursor; `None` if it reads from the
+    /// floor.
+    pub resync_from: Option<DateTime<Utc>>,
     /// The upper bound of the run that has begun to read it and has not finished.
     pub pending_upper_bound: Option<DateTime<Utc>>,
     /// The time before which all facts are stored; `None` before the end of the first read.
@@ -68,7 +71,7 @@ fn greatest(column: Column, time: DateTime<Utc>) -> Expr {
 
 /// Stores the streams that a page of the root stream lists.
 ///
-/// New streams start at `backfill_from`, existing ones get their current target, and retired ones
+/// New streams have the floor `backfill_from`, existing ones get their current target, and retired ones
 /// are restored.
 pub async fn list_streams(
     tx: &mut Tx,
@@ -270,31 +273,53 @@ pub async fn defer(
     Ok(())
 }
 
-/// Resets the cursor of one stream or of all: the next run reads from `backfill_from` again.
+/// Resets the cursor of a stream: the next run reads from `resync_from`, without it from the floor.
 ///
 /// Facts that are stored already are deduplicated.
 pub async fn restart(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
-    stream: Option<&str>,
-    backfill_from: DateTime<Utc>,
+    stream: &str,
+    resync_from: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
-    let restarted = ActiveModel {
-        cursor: Set(None),
-        backfill_from: Set(backfill_from),
-        pending_upper_bound: Set(None),
-        ..Default::default()
-    };
-    Entity::update_scoped(scope)
-        .set(restarted)
-        .col_expr(Column::Version, Expr::col(Column::Version).add(1))
-        .col_expr(Column::UpdatedAt, now())
-        .filter(Column::ConnectionId.eq(connection))
-        .apply_if(stream, |streams, stream| {
-            streams.filter(Column::Stream.eq(stream))
-        })
+    restarted(update(scope, connection, stream), resync_from)
         .exec(&tx.orm())
         .await?;
     Ok(())
+}
+
+/// Resets the cursors of all streams: the next run reads each from its floor.
+///
+/// A floor moves to `backfill_from` if that is earlier; a later floor would hide facts.
+pub async fn restart_all(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    backfill_from: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let floor = Func::least([Expr::col(Column::BackfillFrom), Expr::val(backfill_from)]);
+    let streams = Entity::update_scoped(scope).filter(Column::ConnectionId.eq(connection));
+    restarted(streams, None)
+        .col_expr(Column::BackfillFrom, floor.into())
+        .exec(&tx.orm())
+        .await?;
+    Ok(())
+}
+
+/// Resets cursors.
+fn restarted(
+    streams: UpdateMany<Entity>,
+    resync_from: Option<DateTime<Utc>>,
+) -> UpdateMany<Entity> {
+    let restarted = ActiveModel {
+        cursor: Set(None),
+        resync_from: Set(resync_from),
+        pending_upper_bound: Set(None),
+        ..Default::default()
+    };
+    streams
+        .set(restarted)
+        .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+        .col_expr(Column::UpdatedAt, now())
 }

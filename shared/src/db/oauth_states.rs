@@ -2,16 +2,19 @@
 //!
 //! A state is identified by its hash, is valid once and for ten minutes, and is bound to one
 //! tenant, provider, connect link and browser. The response to its callback is stored sealed, for a
-//! browser that repeats the callback.
+//! browser that repeats the callback, also after ten minutes.
 
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 
-use super::entities::oauth_states::{ActiveModel, Column, Entity};
+use super::entities::oauth_states::{ActiveModel, Column, Entity, Model};
 use super::orm::{Scoped, across_tenants, insert_computed, now};
 use super::{Db, DbError, TenantScope, Tx};
+
+/// The maximum number of steps of a browser's flows that [`list_answered`] returns.
+const MAX_ANSWERED: u64 = 20;
 
 /// A state to create.
 #[derive(Debug)]
@@ -78,29 +81,59 @@ pub async fn create(
 }
 
 /// Returns the state with this hash, used or not, unless it has expired.
+///
+/// One with a stored response is returned until it is deleted, an hour after it has expired.
 pub async fn find(db: &Db, state_hash: [u8; 32]) -> Result<Option<OauthState>, DbError> {
     let mut tx = db.begin_by_secret(&state_hash).await?;
+    let readable = Condition::any()
+        .add(Column::ExpiresAt.into_expr().gt(now()))
+        .add(Column::Response.is_not_null());
     let row = across_tenants::<Entity>()
         .filter(Column::StateHash.eq(state_hash.to_vec()))
-        .filter(Column::ExpiresAt.into_expr().gt(now()))
+        .filter(readable)
         .one(&tx.orm())
         .await?;
     tx.commit().await?;
-    let Some(row) = row else { return Ok(None) };
-    let (Some(link_hash), Some(browser_hash)) = (row.link_hash, row.browser_hash) else {
-        return Ok(None);
-    };
-    Ok(Some(OauthState {
-        scope: TenantScope::new(row.tenant_id),
-        state_hash,
-        provider: row.provider,
-        link_hash: parse_hash(link_hash)?,
-        browser_hash: parse_hash(browser_hash)?,
-        sealed: row.sealed,
-        return_to: row.return_to,
-        used: row.used_at.is_some(),
-        response: row.response,
-    }))
+    row.map_or(Ok(None), OauthState::from_row)
+}
+
+/// Returns the states of a link in one browser that have a stored response, newest first.
+pub async fn list_answered(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    link_hash: &[u8; 32],
+    browser_hash: &[u8; 32],
+) -> Result<Vec<OauthState>, DbError> {
+    let rows = Entity::scoped(scope)
+        .filter(Column::LinkHash.eq(link_hash.to_vec()))
+        .filter(Column::BrowserHash.eq(browser_hash.to_vec()))
+        .filter(Column::Response.is_not_null())
+        .order_by_desc(Column::CreatedAt)
+        .limit(MAX_ANSWERED)
+        .all(&tx.orm())
+        .await?;
+    let states = rows.into_iter().map(OauthState::from_row);
+    states.filter_map(Result::transpose).collect()
+}
+
+impl OauthState {
+    /// `None` for a row without a link or a browser.
+    fn from_row(row: Model) -> Result<Option<Self>, DbError> {
+        let (Some(link_hash), Some(browser_hash)) = (row.link_hash, row.browser_hash) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            scope: TenantScope::new(row.tenant_id),
+            state_hash: parse_hash(row.state_hash)?,
+            provider: row.provider,
+            link_hash: parse_hash(link_hash)?,
+            browser_hash: parse_hash(browser_hash)?,
+            sealed: row.sealed,
+            return_to: row.return_to,
+            used: row.used_at.is_some(),
+            response: row.response,
+        }))
+    }
 }
 
 fn parse_hash(bytes: Vec<u8>) -> Result<[u8; 32], DbError> {

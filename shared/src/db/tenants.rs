@@ -45,8 +45,7 @@ pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant,
         ..Default::default()
     };
     let tenant = row.insert(&tx.orm()).await?.into();
-    let target = id.to_string();
-    let entry = AuditEntry::new(AuditActor::Operator, "tenant.created").target(&target);
+    let entry = AuditEntry::new(AuditActor::Operator, "tenant.created").target(id);
     audit::record(&mut tx, &scope, &entry).await?;
     tx.commit().await?;
     Ok(tenant)

@@ -128,13 +128,13 @@ catalogue! {
     RepoRenamed,
     /// A repository moved to another owner. `normalized`: `private`, `from?`.
     RepoTransferred,
-    /// A message was posted in a channel. `normalized`: `ts`, `text`, `mentions_app`, `files[]{id,name}`.
+    /// A message was posted in a channel or chat. `normalized`: `ts`, `text`, `mentions_app`, `files[]{id,name}`; for Zoho Cliq `text`, `type`, `mentions_app`, `mentions[]{id,name}`, `files[]{id,name}`, `reply_to?` (id).
     MessagePosted,
-    /// A reply was posted in a thread. `normalized`: `ts`, `thread_ts`, `text`, `mentions_app`, `files[]{id,name}`.
+    /// A reply was posted in a thread. `normalized`: `ts`, `thread_ts`, `text`, `mentions_app`, `files[]{id,name}`; for Zoho Cliq as `message_posted`, with `thread` (the channel's chat id).
     ThreadReplied,
-    /// A message was edited. `normalized`: `ts`, `thread_ts?`, `text`.
+    /// A message was edited. `normalized`: `ts`, `thread_ts?`, `text`; for Zoho Cliq as `message_posted`, with `thread?`.
     MessageEdited,
-    /// A message was deleted. `normalized`: `ts`, `thread_ts?`, `text?` (the last text).
+    /// A message was deleted. `normalized`: `ts`, `thread_ts?`, `text?` (the last text); for Zoho Cliq `text?`, `type?`, `mentions[]{id,name}`, `thread?`.
     MessageDeleted,
     /// A reaction was added to a message. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
     ReactionAdded,
@@ -174,7 +174,7 @@ catalogue! {
     EventUpdated,
     /// An event, a series, or an instance of one was cancelled. `normalized`: `series_id?`, `original_start?`.
     EventCancelled,
-    /// An email was received. `normalized`: `from{address,name}?`, `to[]` and `cc[]` (addresses), `message_id?` (the header), `thread_id?`, `labels[]` (the provider's own), `list` (sent to a mailing list), `auto` (sent by a program).
+    /// An email was received. `normalized`: `from{address,name}?`, `to[]` and `cc[]` (addresses), `message_id?` (the header), `thread_id?`, `labels[]?` (the provider's own), `list?` (sent to a mailing list), `auto?` (sent by a program), `folder?` (the id of the folder in which it was first found), `attachment?` (whether it has one).
     EmailReceived,
     /// An email was sent from the mailbox, to oneself included. `normalized`: as of `email_received`.
     EmailSent,

@@ -118,8 +118,15 @@ impl LocalBudget {
     }
 
     /// The account of the budget's row for this call.
+    ///
+    /// A budget of some of an account's operations has a row of its own, beside the account's.
     pub(super) fn key(&self, charge: &Charge<'_>) -> String {
-        key(self.limit.scope, charge)
+        match (self.limit.scope, self.limit.operations) {
+            (LimitScope::Account, operations) if !operations.is_empty() => {
+                format!("{} {}", charge.account, operations.join("+"))
+            }
+            (scope, _) => key(scope, charge),
+        }
     }
 }
 
@@ -233,6 +240,7 @@ mod tests {
             budgets: vec![
                 own(LimitScope::Provider, &["list"]),
                 own(LimitScope::Operation, &["history"]),
+                own(LimitScope::Account, &["read", "count"]),
             ],
             ..limits(1.0, 1)
         });
@@ -246,6 +254,9 @@ mod tests {
         assert_eq!(keys(&history), ["T1 history", "T1"]);
         assert_eq!(keys(&Charge::new("T1", "info")), ["T1"]);
         assert_eq!(keys(&Charge::new("T1", "list")), ["T1", "*"]);
+        for operation in ["read", "count"] {
+            assert_eq!(keys(&Charge::new("T1", operation)), ["T1 read+count", "T1"]);
+        }
         assert_eq!(check(&policy, &history), Ok(()));
         assert!(check(&policy, &history).is_err());
         assert_eq!(check(&policy, &Charge::new("T1", "info")), Ok(()));

@@ -12,6 +12,7 @@
 //! backfill does not delay a short one.
 
 mod budget;
+mod decision;
 mod local;
 
 use std::collections::HashMap;
@@ -22,7 +23,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::budget::{BudgetRow, Decision, MIN_WAIT, SharedBudget};
+use self::budget::{BudgetRow, SharedBudget};
+use self::decision::{Decision, MIN_WAIT};
 use self::local::{LocalBudget, Policy};
 use crate::clock::SharedClock;
 use crate::connectors::{ConnectorDeps, ConnectorSettings, RateLimits, RateUnit};

@@ -1,3 +1,5 @@
+//! Tests of blocks and waits; those with Postgres are in the package of tests.
+
 use std::sync::Arc;
 
 use secrecy::SecretString;

@@ -100,6 +100,7 @@ mod tests {
                 names::QUEUE_OLDEST_AGE_SECONDS,
                 names::FEED_WATERMARK_LAG_SECONDS,
                 names::SUBSCRIPTION_EXPIRY_SECONDS,
+                names::SUBSCRIPTION_ALERT_SECONDS,
                 names::SUBSCRIPTIONS_PENDING,
             ] {
                 metrics::gauge!(name).set(1.0);
@@ -119,7 +120,7 @@ mod tests {
             );
             count += 1;
         }
-        assert_eq!(count, 18);
+        assert_eq!(count, 19);
         assert!(
             text.contains("poblysh_http_request_duration_seconds_bucket{le=\"0.5\"} 1"),
             "{text}"

@@ -30,6 +30,8 @@ pub const SIGNALS_TOTAL: &str = "poblysh_signals_total";
 pub const FEED_WATERMARK_LAG_SECONDS: &str = "poblysh_feed_watermark_lag_seconds";
 /// Seconds until the next subscription of a provider expires: `provider`.
 pub const SUBSCRIPTION_EXPIRY_SECONDS: &str = "poblysh_subscription_expiry_seconds";
+/// Seconds before a subscription's expiry at which a missing renewal is a problem: `provider`.
+pub const SUBSCRIPTION_ALERT_SECONDS: &str = "poblysh_subscription_alert_seconds";
 /// Desired subscriptions that do not exist: `provider`.
 pub const SUBSCRIPTIONS_PENDING: &str = "poblysh_subscriptions_pending";
 /// Token refreshes whose response was lost: `provider`.
@@ -170,6 +172,10 @@ pub fn describe_all() {
             SUBSCRIPTION_EXPIRY_SECONDS,
             "Time until the next subscription expires, by provider",
         ),
+        (
+            SUBSCRIPTION_ALERT_SECONDS,
+            "Time before a subscription's expiry at which it must have been renewed, by provider",
+        ),
     ] {
         describe_gauge!(name, Unit::Seconds, text);
     }
@@ -202,5 +208,36 @@ mod tests {
         let is_known =
             |row: &&str| !row.starts_with("poblysh_") || names().any(|name| name == *row);
         assert!(rows.iter().all(is_known), "{rows:?}");
+    }
+    const RULES: &str = include_str!("../../../deploy/prometheus/rules.yml");
+
+    #[test]
+    fn alerts_use_existing_metrics() {
+        let expressions = RULES.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+        let used: Vec<&str> = expressions
+            .filter(|word| word.starts_with("poblysh_"))
+            .collect();
+        assert!(used.len() > 20);
+        for name in used {
+            assert!(names().any(|known| known == name), "no metric {name}");
+        }
+    }
+
+    #[test]
+    fn operations_guide_has_a_row_per_alert() {
+        let alerts = |text: &'static str, mark: &'static str| -> Vec<&str> {
+            let lines = text.lines().map(str::trim);
+            let rest = lines.filter_map(|line| line.strip_prefix(mark));
+            rest.filter_map(|rest| rest.split(['`', '\n']).next())
+                .collect()
+        };
+        let guide = include_str!("../../../docs/operations.md");
+        let rules = alerts(RULES, "- alert: ");
+        assert!(rules.len() > 10);
+        assert_eq!(alerts(guide, "| `Poblysh").len(), rules.len());
+        for alert in rules {
+            let row = format!("| `{alert}` |");
+            assert!(guide.contains(&row), "docs/operations.md lacks {row}");
+        }
     }
 }

@@ -18,7 +18,9 @@ mod page_end;
 mod pages;
 mod probe;
 mod reconciliation;
+mod resync;
 mod run;
+mod slice;
 mod slice_end;
 mod stream_queue;
 mod streams;
@@ -214,7 +216,7 @@ async fn start_run(
     connections::record_backfill_start(&mut tx, scope, id, upper_bound).await?;
     if arguments.mode == SyncMode::Full {
         let backfill_from = upper_bound - context.config.backfill;
-        cursors::restart(&mut tx, scope, id, None, backfill_from).await?;
+        cursors::restart_all(&mut tx, scope, id, backfill_from).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
     Ok(upper_bound)

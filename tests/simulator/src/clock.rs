@@ -38,6 +38,11 @@ impl Clock {
     pub(crate) fn system_seconds() -> i64 {
         system_time().timestamp()
     }
+
+    /// Milliseconds since the epoch of the system time.
+    pub(crate) fn system_milliseconds() -> i64 {
+        system_time().timestamp_millis()
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the simulator has its own clock")]

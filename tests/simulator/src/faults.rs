@@ -80,6 +80,12 @@ pub enum Effect {
     ForeignAccount,
     /// Delivery: its token is signed with a key that is not published.
     UnknownKey,
+    /// Delivery: signed with the key of another sender.
+    ForeignKey,
+    /// Delivery: its body is serialised anew after it was signed.
+    Reserialized,
+    /// Delivery: names another organization than that of its subscription.
+    OtherOrganization,
     /// Delivery: of a subscription that does not exist.
     Stranger,
     /// Delivery: names another resource than its subscription.
@@ -155,7 +161,7 @@ fn poison(value: &mut Value, find: &str) {
         Value::Array(rows) => {
             for row in rows.iter_mut().filter(|row| row.to_string().contains(find)) {
                 let mut is_row = false;
-                for name in ["id", "ts"] {
+                for name in ["id", "ts", "messageId"] {
                     if let Some(id) = row.get_mut(name) {
                         *id = json!({});
                         is_row = true;

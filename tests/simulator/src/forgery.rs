@@ -10,7 +10,7 @@ use super::faults::Effect;
 /// Offset of forged ids, and of the microseconds in timestamps that are ids.
 const SHIFT: u64 = 424_243;
 /// Fields by which deliveries are routed.
-const ROUTING_FIELDS: [&str; 1] = ["installation"];
+const ROUTING_FIELDS: [&str; 2] = ["installation", "organization"];
 
 /// Whether receivers must reject a delivery with this fault.
 pub(crate) const fn must_be_rejected(effect: Effect) -> bool {
@@ -40,7 +40,8 @@ pub(crate) fn forge(body: &Value) -> Value {
     }
 }
 
-fn forged_id(id: &Value) -> Value {
+/// Another id of the same form.
+pub(crate) fn forged_id(id: &Value) -> Value {
     match id {
         Value::Number(number) => number.as_u64().map_or(id.clone(), |id| (id + SHIFT).into()),
         Value::String(text) => text.parse::<u64>().map_or_else(
@@ -72,11 +73,17 @@ mod tests {
     fn forged_body_keeps_its_route_and_changes_identities() {
         let body = json!({
             "installation": { "id": 7 }, "team_id": "T1", "matchedWebhookIds": [3],
+            "organization": { "id": "9" },
             "issue": { "id": 11, "title": "a" }, "comment": { "id": "12" },
             "event": { "ts": "1700000000.900000", "item": { "ts": "1700000000.000001" } },
         });
         let forged = forge(&body);
-        for route in ["installation", "team_id", "matchedWebhookIds"] {
+        for route in [
+            "installation",
+            "team_id",
+            "matchedWebhookIds",
+            "organization",
+        ] {
             assert_eq!(forged[route], body[route]);
         }
         assert_eq!(forged["issue"], json!({ "id": 424_254, "title": "a" }));

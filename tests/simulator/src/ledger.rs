@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::iso;
+use super::clock::{Clock, iso};
 use super::lock::Mutex;
 
 /// A fact to record.
@@ -51,6 +51,10 @@ pub struct Entry {
     pub webhook: bool,
     /// The provider's API shows it now.
     pub poll: bool,
+    /// When the API began to show it, RFC 3339 by the receivers' clock; null if it does not.
+    ///
+    /// A copy of an older resource keeps its time, so this may be long after the time of the fact.
+    pub shown_since: Option<String>,
     /// A response of the provider's API has contained it, or a delivery without a response.
     pub polled: bool,
 }
@@ -76,7 +80,8 @@ struct Row {
     fact: Fact,
     /// Deliveries of the fact that have not failed permanently.
     deliveries: u32,
-    shown: bool,
+    /// System time, in epoch seconds, since which the API shows the fact.
+    shown_since: Option<i64>,
     polled: bool,
     moved_to: Option<u64>,
 }
@@ -100,17 +105,16 @@ impl Ledger {
         let identity = (fact.account.clone(), fact.key.clone());
         if let Some(&seq) = rows.keys.get(&identity) {
             let row = &mut rows.rows[position(seq)];
-            row.shown |= fact.pollable;
+            row.shown_since = row.shown_since.or_else(|| shown_since(&fact));
             row.deliveries += u32::from(fact.webhook);
             return seq;
         }
         let seq = rows.rows.len() as u64 + 1;
         rows.keys.insert(identity, seq);
-        let shown = fact.pollable;
         rows.rows.push(Row {
             deliveries: u32::from(fact.webhook),
+            shown_since: shown_since(&fact),
             fact,
-            shown,
             polled: false,
             moved_to: None,
         });
@@ -122,7 +126,7 @@ impl Ledger {
         let mut rows = self.rows.lock();
         for &seq in facts {
             let at = rows.current(seq);
-            rows.rows[at].shown = false;
+            rows.rows[at].shown_since = None;
         }
     }
 
@@ -164,10 +168,13 @@ impl Ledger {
         let count = rows.rows.len();
         for at in 0..count {
             let row = &mut rows.rows[at];
-            if row.fact.container != container || !row.shown || row.fact.account == account {
+            if row.fact.container != container
+                || row.shown_since.is_none()
+                || row.fact.account == account
+            {
                 continue;
             }
-            row.shown = false;
+            row.shown_since = None;
             let fact = Fact {
                 account: account.to_owned(),
                 key: row.fact.key.clone(),
@@ -179,9 +186,9 @@ impl Ledger {
             rows.keys
                 .insert((fact.account.clone(), fact.key.clone()), seq);
             rows.rows.push(Row {
+                shown_since: shown_since(&fact),
                 fact,
                 deliveries: 0,
-                shown: true,
                 polled: false,
                 moved_to: None,
             });
@@ -242,7 +249,8 @@ impl Row {
             dedupe_key: self.fact.key.clone(),
             time: iso(self.fact.at),
             webhook: self.deliveries > 0,
-            poll: self.shown && visible.contains(&self.fact.container),
+            poll: self.shown_since.is_some() && visible.contains(&self.fact.container),
+            shown_since: self.shown_since.map(iso),
             polled: self.polled,
         }
     }
@@ -257,6 +265,10 @@ impl Filter {
             && matches(&self.account, &fact.account)
             && matches(&self.kind, fact.kind)
     }
+}
+
+fn shown_since(fact: &Fact) -> Option<i64> {
+    fact.pollable.then(Clock::system_seconds)
 }
 
 fn position(seq: u64) -> usize {
@@ -306,6 +318,19 @@ mod tests {
         ledger.hide(&[seq]);
         let row = &all(&ledger)[0];
         assert!(!row.poll && row.polled);
+    }
+
+    #[test]
+    fn older_fact_is_shown_since_it_appears() {
+        let ledger = Ledger::default();
+        let before = iso(Clock::system_seconds());
+        let seq = ledger.record(fact("a", "k", false, true));
+        let since = all(&ledger)[0].shown_since.clone();
+        assert!(since.is_some_and(|since| since >= before), "not its time");
+        ledger.hide(&[seq]);
+        assert_eq!(all(&ledger)[0].shown_since, None);
+        ledger.record(fact("a", "k", false, true));
+        assert!(all(&ledger)[0].shown_since.is_some());
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! code with the connectors. `tests/README.md` describes the control API under `/_sim/`.
 //!
 //! Each provider is one folder and one line of the registry in `provider.rs`; all other modules
-//! do not depend on a provider. Providers of one vendor may share a family, such as [`google`],
-//! which the registry names as well.
+//! do not depend on a provider. Providers of one vendor may share a family, such as [`google`]
+//! and [`zoho`], which the registry names as well.
 
 mod action;
 mod clock;
@@ -24,6 +24,7 @@ mod oauth;
 mod provider;
 mod provider_control;
 mod requests;
+mod rsa_key;
 mod server;
 pub mod slack;
 mod stats;
@@ -33,6 +34,7 @@ mod unfinished;
 mod usage;
 mod webhook_sender;
 mod wire;
+pub mod zoho;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +49,8 @@ use tokio_util::task::TaskTracker;
 pub use google::calendar as google_calendar;
 pub use google::drive as google_drive;
 pub use google::gmail;
+pub use zoho::cliq as zoho_cliq;
+pub use zoho::mail as zoho_mail;
 
 pub use faults::{Effect, Rule, Target};
 pub use ledger::{Entry, Filter};

@@ -133,11 +133,13 @@ macro_rules! providers {
 }
 
 providers! {
-    families { google: Google; }
+    families { google: Google; zoho: Zoho; }
     github: GitHub, GitHubOptions;
     slack: Slack, SlackOptions;
     jira: Jira, JiraOptions;
     google_drive: GoogleDrive, GoogleDriveOptions, of google;
     google_calendar: GoogleCalendar, GoogleCalendarOptions, of google;
     gmail: Gmail, GmailOptions, of google;
+    zoho_cliq: ZohoCliq, ZohoCliqOptions, of zoho;
+    zoho_mail: ZohoMail, ZohoMailOptions, of zoho;
 }

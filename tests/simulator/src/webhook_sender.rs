@@ -1,7 +1,7 @@
 //! Webhook sender for providers that retry failed deliveries.
 //!
 //! A [`DeliveryPolicy`] supplies the provider's headers, signatures and retry delays. Each
-//! attempt of a delivery has the same id. The ledger learns of deliveries that failed after the
+//! attempt of a delivery has the same id. The ledger records deliveries that failed after the
 //! last retry. Faults affect only the first attempt.
 
 use std::collections::{HashMap, VecDeque};
@@ -93,6 +93,10 @@ pub(crate) trait DeliveryPolicy: Send + Sync {
     /// Whether receivers must reject a delivery with this fault, so its first attempt is forged.
     fn is_forged(&self, _delivery: &Delivery, effect: Effect) -> bool {
         must_be_rejected(effect)
+    }
+    /// Body of a forged delivery on the wire.
+    fn forged_body(&self, delivery: &Delivery, _effect: Effect) -> Vec<u8> {
+        self.body(&forge(&delivery.body))
     }
     /// Body on the wire, by default the JSON.
     fn body(&self, body: &Value) -> Vec<u8> {
@@ -215,9 +219,9 @@ impl Inner {
         }
         let delays = self.policy.retry_delays();
         let original = wire_body(&delivery, self.policy.body(&delivery.body));
-        let is_forged = fault.is_some_and(|effect| self.policy.is_forged(&delivery, effect));
+        let forgery = fault.filter(|effect| self.policy.is_forged(&delivery, *effect));
         let forged =
-            is_forged.then(|| wire_body(&delivery, self.policy.body(&forge(&delivery.body))));
+            forgery.map(|effect| wire_body(&delivery, self.policy.forged_body(&delivery, effect)));
         let (mut previous, mut reached) = (Outcome::default(), false);
         for number in 0..=delays.len() {
             if let Some(seconds) = number.checked_sub(1).and_then(|index| delays.get(index)) {
@@ -245,6 +249,10 @@ impl Inner {
             if self.policy.is_accepted(&outcome) {
                 if attempt.effect == Some(Effect::Duplicate) {
                     self.send(&attempt).await;
+                }
+                // A receiver that accepts a forged delivery has not got its facts.
+                if forged.is_some() {
+                    break;
                 }
                 self.core.stats.count(delivered_counter, 1);
                 return;

@@ -35,6 +35,9 @@ async fn main() {
     slack(&system).await;
     slack_organization(&system).await;
     jira(&system).await;
+    google_drive(&system).await;
+    google_calendar(&system).await;
+    gmail(&system).await;
 
     let response = system.client.get(&url).send().await;
     let lines = response.expect("a simulator response").text().await;
@@ -112,7 +115,7 @@ impl<'s> ConnectedAccount<'s> {
     /// Expires the tokens of this holder at the provider.
     async fn expire(&self, holder: &str) {
         let body = json!({ "expire": holder });
-        let path = format!("{}/tokens", self.provider);
+        let path = self.system.simulator.token_commands(self.provider);
         self.system.sim(&path, body).await;
     }
 
@@ -129,6 +132,18 @@ impl<'s> ConnectedAccount<'s> {
         .execute(self.system.db.pool())
         .await
         .expect("a job");
+        self.system.drain().await;
+    }
+
+    /// Generates facts with pushes and without, expires the token and replaces all subscriptions.
+    async fn use_everything(&self) {
+        self.generate(60).await;
+        self.lose_deliveries().await;
+        self.generate(60).await;
+        self.expire(&self.account).await;
+        self.tenant.poll().await;
+        self.system.drain().await;
+        self.system.set_subscriptions_near_expiry().await;
         self.system.drain().await;
     }
 
@@ -298,5 +313,40 @@ async fn jira(system: &System) {
             == 0
     })
     .await;
+    connected.finish().await;
+}
+
+async fn google_drive(system: &System) {
+    system
+        .simulator
+        .change_google_drive(|drive| drive.max_page_size = 20);
+    let account = system.accounts_at("google_drive").await.remove(0);
+    let connected = ConnectedAccount::connect(system, "google_drive", account).await;
+    connected
+        .resolve_directory(json!([{ "kind": "drive", "id": "0A00000000000000PVA" }]))
+        .await;
+    connected.use_everything().await;
+    connected.finish().await;
+}
+
+async fn google_calendar(system: &System) {
+    system
+        .simulator
+        .change_google_calendar(|calendar| calendar.max_page_size = 20);
+    let account = system.accounts_at("google_calendar").await.remove(0);
+    let connected = ConnectedAccount::connect(system, "google_calendar", account).await;
+    connected.use_everything().await;
+    connected.finish().await;
+}
+
+async fn gmail(system: &System) {
+    system.simulator.change_gmail(|gmail| {
+        (gmail.max_page_size, gmail.notification_milliseconds) = (20, 0);
+    });
+    let account = system.accounts_at("gmail").await.remove(0);
+    let connected = ConnectedAccount::connect(system, "gmail", account).await;
+    // Pushes are signed with a key that the ingress does not know yet.
+    system.sim("google/keys", json!({ "rotate": true })).await;
+    connected.use_everything().await;
     connected.finish().await;
 }

@@ -3,7 +3,8 @@
 //! A page without `has_more` promises that the feed up to it has every fact before
 //! `complete_through` that a list shows as it happens, and every fact before
 //! `reconciled_through` that only the reconciliation pass finds. It promises nothing about facts
-//! that no list shows: their deliveries may be in flight.
+//! that no list shows: their deliveries may be in flight. A fact with an older time than its
+//! appearance, such as an event that was moved to another calendar, counts from its appearance.
 
 use std::collections::HashSet;
 
@@ -80,7 +81,7 @@ impl<'a> CompletenessReader<'a> {
                     reconciled_through
                 };
                 let Some(through) = through else { continue };
-                let at: DateTime<Utc> = entry.time.parse().expect("RFC 3339");
+                let at = visible_since(&entry);
                 if at + LEDGER_PRECISION > through {
                     continue;
                 }
@@ -98,9 +99,6 @@ impl<'a> CompletenessReader<'a> {
     }
 
     /// Facts of a provider that its API shows now.
-    ///
-    /// The API has shown them since they happened: the ledger is read after the page, and hidden
-    /// facts stay hidden.
     fn visible_facts(&self, source: &str) -> Vec<Entry> {
         let mut facts = Vec::new();
         for account in &self.accounts {
@@ -160,6 +158,13 @@ impl<'a> CompletenessReader<'a> {
         assert_eq!(status, StatusCode::OK, "a page of the feed");
         response.json().await.ok()
     }
+}
+
+/// The time since which the API shows a fact: it happened, or a copy of an older resource appeared.
+fn visible_since(entry: &Entry) -> DateTime<Utc> {
+    let times = std::iter::once(&entry.time).chain(&entry.shown_since);
+    let times = times.map(|time| time.parse().expect("RFC 3339"));
+    times.max().unwrap_or_default()
 }
 
 fn time(value: &Value) -> Option<DateTime<Utc>> {

@@ -5,6 +5,7 @@
 
 mod added_providers;
 mod background_writers;
+mod browser;
 mod cluster;
 mod completeness;
 mod database;
@@ -36,7 +37,7 @@ pub use processes::{Process, ProcessOverrides, Processes, free_address, processo
 pub use provider::DEFAULT_PROVIDER;
 pub use proxy::Proxy;
 pub use system::{Identities, OPERATOR_TOKEN, System, SystemBuilder};
-pub use tenant::Tenant;
+pub use tenant::{Tenant, open_connect_link};
 pub use webhooks::Webhooks;
 
 use std::str::FromStr;

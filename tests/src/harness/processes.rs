@@ -187,7 +187,21 @@ impl Processes {
             .iter()
             .filter(|instance| instance.process == process);
         running
-            .map(|instance| resident(instance.child.id()))
+            .map(|instance| memory(instance.child.id(), "VmRSS:"))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Largest resident memory that a program's processes have had, in bytes; 0 when none runs.
+    ///
+    /// # Panics
+    ///
+    /// When `/proc` cannot be read.
+    pub fn peak_resident(&self, process: Process) -> u64 {
+        let running = self.running.iter();
+        let running = running.filter(|instance| instance.process == process);
+        running
+            .map(|instance| memory(instance.child.id(), "VmHWM:"))
             .max()
             .unwrap_or(0)
     }
@@ -329,10 +343,10 @@ fn log(process: Process, address: SocketAddr) -> Stdio {
         .map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
-/// Resident memory of a process in bytes.
-fn resident(id: u32) -> u64 {
+/// A figure of a process's memory in bytes, by its name in `/proc`.
+fn memory(id: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("on Linux");
-    let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = status.lines().find_map(|line| line.strip_prefix(name));
     let size = size.and_then(|rest| rest.split_whitespace().next());
     size.and_then(|figure| figure.parse::<u64>().ok())
         .map_or(0, |kibibytes| kibibytes * 1024)

@@ -1,12 +1,12 @@
-//! Client of one tenant: API requests, the connect flow in a browser, and the feed.
+//! Client of one tenant: API requests, the connect flow, and the feed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::browser::Browser;
 use super::{DEFAULT_PROVIDER, Identities, System};
 
 /// Tenant with an API key.
@@ -96,23 +96,8 @@ impl<'a> Tenant<'a> {
         let link = self
             .post(&format!("/v1/connect/{provider}"), &json!({}))
             .await;
-        let mut browser = Browser::new(self.system, person);
-        let page = browser
-            .open_link(link["authorize_url"].as_str().expect("a URL"))
-            .await;
-        let url = page.url().clone();
-        if url.authority() != self.system.simulator.address().to_string() {
-            return choose_account(&mut browser, page, account).await;
-        }
-        assert_eq!(page.status(), StatusCode::OK, "the provider's page");
-        let state = url
-            .query_pairs()
-            .find(|(name, _)| name == "state")
-            .map(|(_, value)| value.into_owned())
-            .expect("a state");
-        browser
-            .post(url.as_str(), &[("account", account), ("state", &state)])
-            .await
+        let link = link["authorize_url"].as_str().expect("a URL");
+        open_connect_link(self.system, link, account, person).await
     }
 
     /// Reads the feed from its beginning to its end.
@@ -318,6 +303,34 @@ impl<'a> Tenant<'a> {
     }
 }
 
+/// Opens a connect link as a person, consents, and returns the last response, also an error.
+///
+/// # Panics
+///
+/// When a step has no response.
+pub async fn open_connect_link(
+    system: &System,
+    link: &str,
+    account: &str,
+    person: &str,
+) -> Response {
+    let mut browser = Browser::new(system, person);
+    let page = browser.open_link(link).await;
+    let url = page.url().clone();
+    if url.authority() != system.simulator.address().to_string() {
+        return choose_account(&mut browser, page, account).await;
+    }
+    assert_eq!(page.status(), StatusCode::OK, "the provider's page");
+    let state = url
+        .query_pairs()
+        .find(|(name, _)| name == "state")
+        .map(|(_, value)| value.into_owned())
+        .expect("a state");
+    browser
+        .post(url.as_str(), &[("account", account), ("state", &state)])
+        .await
+}
+
 /// Chooses the account if the grant covers several.
 async fn choose_account(browser: &mut Browser<'_>, page: Response, account: &str) -> Response {
     let status = page.status();
@@ -343,100 +356,4 @@ async fn expect_success(response: Response) -> Value {
     let text = response.text().await.expect("a body");
     assert!(status.is_success(), "{url}: {status} {text}");
     serde_json::from_str(&text).expect("JSON")
-}
-
-/// Browser that keeps cookies per host and follows redirects.
-struct Browser<'a> {
-    system: &'a System,
-    /// By `host:port`.
-    cookies: BTreeMap<String, BTreeMap<String, String>>,
-}
-
-impl<'a> Browser<'a> {
-    fn new(system: &'a System, person: &str) -> Self {
-        let provider = system.simulator.address().to_string();
-        let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
-        Self {
-            system,
-            cookies: BTreeMap::from([(provider, session)]),
-        }
-    }
-
-    async fn get(&mut self, url: &str) -> Response {
-        let response = self.send(Method::GET, url, &[]).await;
-        self.follow_redirects(response).await
-    }
-
-    /// Opens a connect link and submits the form of its page, if there is one.
-    ///
-    /// All fields are sent back: a previous release may have other fields, or no page at all.
-    async fn open_link(&mut self, link: &str) -> Response {
-        let page = self.get(link).await;
-        let url = page.url().clone();
-        if url.authority() == self.system.simulator.address().to_string() {
-            return page;
-        }
-        assert_eq!(page.status(), StatusCode::OK, "the link's page");
-        let text = page.text().await.expect("a page");
-        let action = attribute(&text, "action").expect("the page has a form");
-        let fields: Vec<(&str, &str)> = text
-            .split("<input")
-            .skip(1)
-            .filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value")?)))
-            .collect();
-        let action = url.join(action).expect("a URL");
-        self.post(action.as_str(), &fields).await
-    }
-
-    async fn post(&mut self, url: &str, form: &[(&str, &str)]) -> Response {
-        let response = self.send(Method::POST, url, form).await;
-        self.follow_redirects(response).await
-    }
-
-    async fn follow_redirects(&mut self, mut response: Response) -> Response {
-        for _ in 0..10 {
-            if !response.status().is_redirection() {
-                return response;
-            }
-            let location = response.headers()[LOCATION].to_str().expect("text");
-            let next = response.url().join(location).expect("a URL");
-            response = self.send(Method::GET, next.as_str(), &[]).await;
-        }
-        panic!("too many redirects at {}", response.url());
-    }
-
-    async fn send(&mut self, method: Method, url: &str, form: &[(&str, &str)]) -> Response {
-        let host = url::Url::parse(url).expect("a URL").authority().to_owned();
-        let jar = self.cookies.entry(host).or_default();
-        let cookies: Vec<String> = jar
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let mut request = self.system.client.request(method.clone(), url);
-        if !cookies.is_empty() {
-            request = request.header(COOKIE, cookies.join("; "));
-        }
-        if method == Method::POST {
-            request = request.form(form);
-        }
-        let response = request.send().await.expect("a response");
-        for cookie in response.headers().get_all(SET_COOKIE) {
-            let pair = cookie
-                .to_str()
-                .expect("text")
-                .split(';')
-                .next()
-                .unwrap_or_default();
-            if let Some((name, value)) = pair.split_once('=') {
-                jar.insert(name.to_owned(), value.to_owned());
-            }
-        }
-        response
-    }
-}
-
-/// Returns the first value of an attribute in HTML.
-fn attribute<'a>(html: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = html.split_once(&format!(" {name}=\""))?;
-    rest.split('"').next()
 }

@@ -1,3 +1,5 @@
+//! API keys: shown once, limited to their scopes, revoked, expired.
+
 use serde_json::json;
 use tests::harness::eventually;
 use uuid::Uuid;

@@ -4,6 +4,7 @@ mod approval;
 mod browser;
 mod code;
 mod link;
+mod pages;
 mod repeated;
 
 use reqwest::{Method, Response};

@@ -1,3 +1,5 @@
+//! Connections: listed, paused, changed, deleted, probed.
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -1,3 +1,5 @@
+//! Webhook deliveries: listed, replayed, and unmatched ones for operators.
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -1,3 +1,5 @@
+//! The OpenAPI document, Swagger UI, health and metrics.
+
 use std::path::Path;
 
 use crate::server::{Api, As};

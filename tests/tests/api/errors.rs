@@ -1,3 +1,5 @@
+//! Problems of invalid requests, and the headers of all responses.
+
 use std::collections::BTreeSet;
 
 use reqwest::Method;

@@ -1,3 +1,5 @@
+//! Health of connections in lists and details, over one tenant and all, and the overview.
+
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;

@@ -1,3 +1,5 @@
+//! Jobs: listed, retried, cancelled.
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 

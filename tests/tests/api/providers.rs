@@ -1,3 +1,5 @@
+//! The list of providers, and the one that is not configured.
+
 use serde_json::json;
 
 use crate::server::{Api, As};

@@ -1,3 +1,5 @@
+//! The feed: its cursor, order, filters and completeness.
+
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
 use tests::harness::eventually;

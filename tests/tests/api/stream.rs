@@ -1,3 +1,5 @@
+//! The feed as server-sent events.
+
 use std::time::Duration;
 
 use reqwest::{Method, Response};

@@ -1,3 +1,5 @@
+//! Requests for a sync, and their idempotency keys.
+
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Tenants, for operators.
+
 use serde_json::json;
 
 use crate::server::{Api, As, ids, read};

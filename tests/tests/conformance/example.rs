@@ -10,6 +10,7 @@
 //! are one per ability.
 
 mod connector;
+mod page;
 mod server;
 mod webhook;
 mod world;

@@ -4,8 +4,10 @@
 
 mod cases;
 mod example;
+mod grants;
 mod pace;
 mod provider;
+mod resync;
 mod providers {
     pub(crate) mod github;
     pub(crate) mod gmail;
@@ -13,6 +15,8 @@ mod providers {
     pub(crate) mod google_drive;
     pub(crate) mod jira;
     pub(crate) mod slack;
+    pub(crate) mod zoho_cliq;
+    pub(crate) mod zoho_mail;
 }
 
 /// Generates a test per case for one provider.
@@ -63,4 +67,6 @@ suites! {
     gmail;
     google_drive;
     google_calendar;
+    zoho_cliq;
+    zoho_mail;
 }

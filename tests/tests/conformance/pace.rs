@@ -105,9 +105,16 @@ pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {
             connected.tenant.difference(&accounts).await.0.is_empty()
         })
         .await;
+    watch
+        .until("reconciliation", async || {
+            watch.due_reconciliations().await == 0
+        })
+        .await;
+    // Both before the feed is read, like the usage of the backfill: polls continue meanwhile.
+    let usage = system.simulator.usage(provider.slug, &connected.account);
+    let (runs, reconciled) = (watch.runs().await, watch.reconciled().await);
     connected.tenant.assert_feed_equals_ledgers(&accounts).await;
 
-    let usage = system.simulator.usage(provider.slug, &connected.account);
     assert!(
         usage.refused * 100 <= usage.requests,
         "limits rejected more than a hundredth: {usage:#?}"
@@ -117,8 +124,7 @@ pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {
     } else {
         (provider.pace.states, MAX_RECONCILIATION)
     };
-    let needed =
-        MAX_REPEATED + states * watch.runs().await + reconciliation * watch.reconciled().await;
+    let needed = MAX_REPEATED + states * runs + reconciliation * reconciled;
     assert!(
         usage.repeated <= needed,
         "more than {needed} requests were repeated: {usage:#?}"
@@ -139,6 +145,19 @@ impl Watch<'_> {
         let streams: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM cursors WHERE connection_id = $1 AND reconciled_through > \
                  (SELECT min(reconciled_through) FROM cursors WHERE connection_id = $1)",
+        )
+        .bind(self.connected.connection)
+        .fetch_one(self.system.db.pool())
+        .await
+        .expect("the query result");
+        streams.unsigned_abs()
+    }
+
+    /// Counts streams whose reconciliation has not ended, for example after a missed delivery.
+    async fn due_reconciliations(&self) -> u64 {
+        let streams: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM cursors WHERE connection_id = $1 AND retired_at IS NULL \
+               AND reconcile_at <= now()",
         )
         .bind(self.connected.connection)
         .fetch_one(self.system.db.pool())

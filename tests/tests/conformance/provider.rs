@@ -1,5 +1,6 @@
 //! Description of a provider for the conformance cases.
 
+use futures::future::LocalBoxFuture;
 use provider_sim::Simulator;
 use serde_json::{Value, json};
 use tests::harness::{System, SystemBuilder, Tenant, eventually};
@@ -29,9 +30,16 @@ pub(crate) struct Provider {
     pub(crate) revoke: Option<fn(&str, &str) -> Value>,
     /// Minimum number of webhooks that a connection subscribes to.
     pub(crate) subscriptions: i64,
+    /// Sets up the webhook at the connection's URL, which a person does at the provider.
+    pub(crate) connection_webhook: Option<SetUp>,
+    /// Requests whose tokens are rejected in an outage, within the provider's quota of refreshes.
+    pub(crate) rejected_requests: usize,
     /// Account sizes and request budgets at the provider's own limits.
     pub(crate) pace: Pace,
 }
+
+/// Sets up what a new connection needs.
+type SetUp = for<'c> fn(&'c ConnectedAccount<'_>) -> LocalBoxFuture<'c, ()>;
 
 /// Tenant with a connected account.
 pub(crate) struct ConnectedAccount<'a> {
@@ -66,12 +74,16 @@ impl Provider {
             held >= expected
         })
         .await;
-        ConnectedAccount {
+        let connected = ConnectedAccount {
             tenant,
             account,
             admin,
             connection,
+        };
+        if let Some(set_up) = self.connection_webhook {
+            set_up(&connected).await;
         }
+        connected
     }
 
     /// Generates random facts.

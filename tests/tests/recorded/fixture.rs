@@ -53,6 +53,7 @@ impl Fixture {
             cursor,
             backfill_from: DateTime::UNIX_EPOCH,
             upper_bound: self.now,
+            resync_from: None,
             reconcile_from: None,
             failures: 0,
             priority: shared::http::Priority::Backfill(shared::model::TenantId::UNASSIGNED),

@@ -346,6 +346,7 @@ fn request(now: DateTime<Utc>) -> SyncRequest {
         cursor: None,
         backfill_from: now - Duration::days(90),
         upper_bound: now,
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: shared::http::Priority::Poll,

@@ -18,3 +18,5 @@ mod replay;
 mod report;
 mod server;
 mod slack;
+mod zoho_cliq;
+mod zoho_mail;

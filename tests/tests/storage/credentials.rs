@@ -1,20 +1,20 @@
 //! Tokens of all holders: concurrent refreshes, refreshes whose caller was cancelled, replacement.
 
+mod holders;
+mod slow_provider;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use shared::clock::{Clock, SystemClock};
 use shared::config::{CryptoConfig, Env, Reader};
 use shared::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps, ConnectorError,
-    ConnectorSettings, Directory, Grant, KeySource, ProviderDescriptor, RefreshRequest, Registry,
-    SyncPage, SyncRequest, TokenPolicy, TokenQuota, TokenSet, UserToken, VerifyError,
-    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Connector, ConnectorDeps, ConnectorError, ConnectorSettings, ProviderDescriptor, Registry,
+    TokenPolicy, TokenQuota, TokenSet, UserToken,
 };
 use shared::credentials::{AccessToken, CredentialError, Credentials};
 use shared::crypto::Keyring;
@@ -24,76 +24,9 @@ use shared::model::{ConnectionId, ExternalAccount};
 use shared::ratelimit::PostgresRateLimiter;
 use tests::harness::{TestDb, eventually};
 use tokio_util::task::TaskTracker;
-use url::Url;
 
 use crate::bytes::create_connection;
-
-/// A provider that refreshes tokens slowly and supports no other operation.
-struct SlowProvider {
-    descriptor: ProviderDescriptor,
-    refresh_duration: Duration,
-    fails: bool,
-    calls: AtomicUsize,
-}
-
-fn unsupported<T>() -> Result<T, ConnectorError> {
-    Err(ConnectorError::Permanent(
-        "the provider only refreshes tokens".into(),
-    ))
-}
-
-#[async_trait]
-impl Connector for SlowProvider {
-    fn descriptor(&self) -> &ProviderDescriptor {
-        &self.descriptor
-    }
-
-    fn authorize(&self, _: &AuthorizeRequest) -> Result<Url, ConnectorError> {
-        unsupported()
-    }
-
-    async fn exchange_token(&self, _: Callback) -> Result<CallbackOutcome, ConnectorError> {
-        unsupported()
-    }
-
-    async fn refresh_token(&self, _: RefreshRequest) -> Result<TokenSet, ConnectorError> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        tokio::time::sleep(self.refresh_duration).await;
-        if self.fails {
-            return Err(ConnectorError::Transient("for a test".into()));
-        }
-        Ok(TokenSet {
-            access_token: SecretString::from(format!("access-{call}")),
-            refresh_token: Some(SecretString::from(format!("refresh-{call}"))),
-            expires_at: None,
-            refresh_expires_at: None,
-        })
-    }
-
-    async fn revoke(&self, _: &Grant) -> Result<(), ConnectorError> {
-        unsupported()
-    }
-
-    async fn verify_webhook(
-        &self,
-        _: &WebhookRequest<'_>,
-        _: &dyn KeySource,
-    ) -> Result<WebhookReceipt, VerifyError> {
-        Err(VerifyError::NotConfigured)
-    }
-
-    fn handle_webhook(
-        &self,
-        _: &WebhookDelivery,
-        _: &Directory,
-    ) -> Result<WebhookOutcome, ConnectorError> {
-        unsupported()
-    }
-
-    async fn sync(&self, _: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        unsupported()
-    }
-}
+use slow_provider::SlowProvider;
 
 /// Tokens that have expired, or expire in an hour.
 fn token_set(access: &str, is_expired: bool) -> TokenSet {
@@ -382,115 +315,6 @@ async fn quota_of_refreshes_is_shared_by_processes() {
         .expect("the attempts are old");
     assert!(fixture.token(&processes[0]).await.is_err());
     assert_eq!(fixture.calls(), 4);
-}
-
-#[tokio::test]
-async fn each_holder_is_refreshed_once_across_processes() {
-    let fixture = Fixture::new(Duration::from_secs(1), false).await;
-    let expired = user_token("U0ADA", true);
-    fixture.store(None, Some(&expired)).await;
-    let processes: Vec<_> = (0..3)
-        .map(|_| fixture.credential_store(&TaskTracker::new()))
-        .collect();
-    let waiters = processes.iter().flat_map(|credentials| [credentials; 10]);
-    for token in join_all(waiters.map(|credentials| fixture.access_token(credentials))).await {
-        let token = token.expect("a token");
-        let user_token = token.user_token.expect("a user token");
-        assert_eq!(token.token.expose_secret(), "access-1");
-        assert_eq!(user_token.expose_secret(), "access-2");
-    }
-    assert_eq!(fixture.calls(), 2, "one for each holder");
-    let log: Vec<(String, Option<String>)> =
-        sqlx::query_as("SELECT holder, outcome FROM token_refresh_log ORDER BY holder")
-            .fetch_all(fixture.test.pool())
-            .await
-            .expect("the query result");
-    let renewed = |holder: &str| (holder.to_owned(), Some("renewed".to_owned()));
-    assert_eq!(log, [renewed("account"), renewed("user:U0ADA")]);
-}
-
-#[tokio::test]
-async fn new_grant_replaces_tokens_of_all_holders() {
-    let fixture = Fixture::new(Duration::ZERO, false).await;
-    for user_id in ["U0ADA", "U0BOB", "U0\0"] {
-        fixture.store(None, Some(&user_token(user_id, false))).await;
-        let holder = format!("user:{}", user_id.replace('\0', "\u{fffd}"));
-        assert_eq!(fixture.list_holders().await, ["account", holder.as_str()]);
-        let credentials = fixture.credential_store(&TaskTracker::new());
-        let token = fixture.access_token(&credentials).await.expect("a token");
-        let user_token = token.user_token.expect("a user token");
-        assert_eq!(user_token.expose_secret(), "user-token");
-    }
-    fixture.store(None, None).await;
-    assert_eq!(fixture.list_holders().await, ["account"]);
-}
-
-#[tokio::test]
-async fn erasing_deletes_one_holder_or_all() {
-    let fixture = Fixture::new(Duration::ZERO, false).await;
-    let ada = user_token("U0ADA", false);
-    fixture.store(None, Some(&ada)).await;
-    for (user_id, left) in [
-        ("U0BOB", &["account", "user:U0ADA"][..]),
-        ("U0ADA", &["account"]),
-    ] {
-        let key = CredentialKey::user(fixture.connection, user_id);
-        fixture
-            .change(async |credentials, tx| {
-                let erased = credentials.erase_holder(tx, &fixture.scope, &key).await;
-                erased.expect("erased");
-            })
-            .await;
-        assert_eq!(fixture.list_holders().await, left, "{user_id}");
-    }
-    fixture.store(None, Some(&ada)).await;
-    fixture
-        .change(async |credentials, tx| {
-            let erased = credentials.erase(tx, &fixture.scope, fixture.connection);
-            erased.await.expect("erased");
-        })
-        .await;
-    assert_eq!(fixture.list_holders().await, [""; 0]);
-}
-
-#[tokio::test]
-async fn refresh_of_replaced_holder_stores_nothing() {
-    let fixture = Arc::new(Fixture::new(Duration::from_secs(1), false).await);
-    let account = token_set("account-token", false);
-    let expired = user_token("U0ADA", true);
-    fixture.store(Some(&account), Some(&expired)).await;
-    let shared_fixture = Arc::clone(&fixture);
-    let caller = tokio::spawn(async move {
-        let credentials = shared_fixture.credential_store(&TaskTracker::new());
-        shared_fixture.access_token(&credentials).await
-    });
-    eventually("the provider is called", async || fixture.calls() == 1).await;
-    let bob = user_token("U0BOB", false);
-    fixture.store(Some(&account), Some(&bob)).await;
-    let token = caller.await.expect("no panic").expect("a token");
-    assert_eq!(token.token.expose_secret(), "account-token");
-    assert!(token.user_token.is_none(), "the refreshed token is unused");
-    assert_eq!(fixture.list_holders().await, ["account", "user:U0BOB"]);
-}
-
-#[tokio::test]
-async fn tokens_open_only_for_their_holder() {
-    let fixture = Fixture::new(Duration::ZERO, false).await;
-    let account = token_set("account-token", false);
-    let user = user_token("U0ADA", false);
-    fixture.store(Some(&account), Some(&user)).await;
-    let credentials = fixture.credential_store(&TaskTracker::new());
-    let token = fixture.token(&credentials).await.expect("a token");
-    assert_eq!(token, "account-token");
-    sqlx::query(
-        "UPDATE credentials c SET access_token = o.access_token FROM credentials o \
-         WHERE o.holder <> c.holder",
-    )
-    .execute(fixture.test.pool())
-    .await
-    .expect("exchanged");
-    let error = fixture.token(&credentials).await.expect_err("rejected");
-    assert!(matches!(error, CredentialError::Decrypt(_)), "{error}");
 }
 
 #[tokio::test]

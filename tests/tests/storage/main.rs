@@ -1,4 +1,4 @@
-//! Tests of the storage layer against Postgres: schema, policies, queue.
+//! Tests of the storage layer against Postgres: schema, policies, queue, budgets.
 
 mod bytes;
 mod catalog;
@@ -9,6 +9,7 @@ mod entities;
 mod migrations;
 mod plans;
 mod queue;
+mod rate_limits;
 mod retention;
 mod subscriptions;
 mod webhook_keys;

@@ -54,9 +54,9 @@ async fn lose_pushes(system: &System) {
     system.sim("faults", fault).await;
 }
 
-/// Whether the first read of the stream of messages has started over.
-async fn backfilled_from(system: &System) -> String {
-    sqlx::query_scalar("SELECT backfill_from::text FROM cursors WHERE stream = 'messages'")
+/// Lower bound of the read that replaced the last expired position in the history.
+async fn resync_from(system: &System) -> Option<String> {
+    sqlx::query_scalar("SELECT resync_from::text FROM cursors WHERE stream = 'messages'")
         .fetch_one(system.db.pool())
         .await
         .expect("the query result")
@@ -140,14 +140,44 @@ async fn expired_history_gives_all_mail_once() {
     lose_pushes(&system).await;
     act(&system, &account, "mail.received", json!({ "count": 30 })).await;
     act(&system, &account, "history.expired", json!({})).await;
-    let before = backfilled_from(&system).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
-    let restarted = backfilled_from(&system).await;
-    assert_ne!(before, restarted, "the position was too old");
+    let restarted = resync_from(&system).await;
+    assert!(restarted.is_some(), "the position was too old");
     // The new position is not that of a message, which is too old as well.
     act(&system, &account, "mail.received", json!({})).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
-    assert_eq!(backfilled_from(&system).await, restarted);
+    assert_eq!(resync_from(&system).await, restarted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_history_and_full_sync_keep_the_floor() {
+    let system = start(0).await;
+    let (account, tenant, connection) = connect(&system, "Acme").await;
+    lose_pushes(&system).await;
+    // The connection is ten days older than a backfill of now.
+    sqlx::query("UPDATE cursors SET backfill_from = backfill_from - interval '10 days'")
+        .execute(system.db.pool())
+        .await
+        .expect("an older floor");
+    act(&system, &account, "mail.received", json!({})).await;
+    act(&system, &account, "history.expired", json!({})).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
+    assert!(resync_from(&system).await.is_some());
+    // Between the floor and the lower bound of the resync.
+    let date = chrono::Utc::now() - chrono::TimeDelta::days(95);
+    let date = date.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    act(&system, &account, "mail.imported", json!({ "date": date })).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
+    assert_eq!(count_kind(&tenant, "email_received").await, 2);
+
+    // The history no longer has it; a full sync reads the list down to the floor.
+    act(&system, &account, "mail.imported", json!({ "date": date })).await;
+    act(&system, &account, "history.expired", json!({})).await;
+    let path = format!("/v1/connections/{connection}/sync");
+    tenant.post(&path, &json!({ "mode": "full" })).await;
+    tenant.assert_equals_ledger(&account).await;
+    assert_eq!(count_kind(&tenant, "email_received").await, 3);
+    assert_eq!(resync_from(&system).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,9 +210,15 @@ async fn everything_behind_one_push_is_read() {
     system
         .simulator
         .change_gmail(|gmail| gmail.empty_history_pages = true);
-    act(&system, &account, "mail.received", json!({ "count": 600 })).await;
+    act(
+        &system,
+        &account,
+        "mail.received",
+        json!({ "count": 1_200 }),
+    )
+    .await;
     tenant.assert_equals_ledger(&account).await;
-    assert_eq!(tenant.count_signals().await, 600);
+    assert_eq!(tenant.count_signals().await, 1_200);
     assert_eq!(count_deliveries(&system).await, 1);
 }
 
@@ -194,9 +230,13 @@ async fn dates_of_senders_decide_nothing() {
     let in_future = json!({ "date_offset_seconds": 13 * 3_600 });
     act(&system, &account, "mail.received", in_future).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
-    // Within one second.
-    act(&system, &account, "mail.received", json!({ "count": 15 })).await;
-    tenant.assert_equals_ledger_after_poll(&account).await;
+    // Fifteen within one second, with a poll in between.
+    let date = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    for count in [8, 7] {
+        let same_time = json!({ "date": date, "count": count });
+        act(&system, &account, "mail.imported", same_time).await;
+        tenant.assert_equals_ledger_after_poll(&account).await;
+    }
     assert_eq!(tenant.count_signals().await, 16);
 }
 

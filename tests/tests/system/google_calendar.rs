@@ -1,5 +1,7 @@
 //! Google Calendar, from the connect flow to the feed.
 
+mod channels;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -227,67 +229,6 @@ async fn push_reads_its_calendar_without_poll() {
         !connected.signals_about(&event).await.is_empty()
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calendar_that_cannot_be_watched_is_polled() {
-    let system = start().await;
-    let (account, address) = system.accounts_at(SLUG).await.remove(0);
-    let denied = json!({
-        "target": "request", "pattern": format!("calendars/{address}/events/watch"),
-        "effect": "status", "status": 404,
-    });
-    system.sim("faults", denied).await;
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to(SLUG, &account, &address).await;
-    let held = async || -> i64 {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM subscriptions WHERE connection_id = $1 AND external_id IS NOT NULL",
-        )
-        .bind(connection)
-        .fetch_one(system.db.pool())
-        .await
-        .expect("the query result")
-    };
-    eventually("the other calendar has a channel", async || {
-        held().await == 1
-    })
-    .await;
-    system.drain().await;
-    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("the query result");
-    assert_eq!(dead, 0);
-    let new = json!({ "account": account, "action": "event.created", "calendar": "primary" });
-    system.sim("google_calendar/act", new).await;
-    tenant.assert_equals_ledger_after_poll(&account).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn renewals_leave_one_channel_per_calendar() {
-    let system = start().await;
-    let connected = Connected::of(&system, "Acme").await;
-    for _ in 0..5 {
-        system.set_subscriptions_near_expiry().await;
-        system.reconcile_subscriptions().await;
-        system.drain().await;
-    }
-    let url = format!(
-        "{}/_sim/google_calendar/channels",
-        system.simulator.base_url()
-    );
-    let response = system.client.get(url).send().await.expect("a response");
-    let listed: Value = response.json().await.expect("JSON");
-    let mut live: BTreeMap<String, usize> = BTreeMap::new();
-    for channel in listed["channels"].as_array().expect("channels") {
-        if channel["live"] == true {
-            *live.entry(channel["resource"].to_string()).or_default() += 1;
-        }
-    }
-    assert_eq!(live.len(), 2, "{listed:#}");
-    assert!(live.values().all(|count| *count == 1), "{listed:#}");
-    connected.assert_equals_ledger().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Google Drive, from the connect flow to the feed.
 
 mod grant;
+mod kill;
 
 use std::collections::BTreeSet;
 

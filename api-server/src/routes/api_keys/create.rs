@@ -111,9 +111,8 @@ pub(crate) async fn create_api_key(
         new.expires_in_days,
     )
     .await?;
-    let target = created.key.id.to_string();
     let entry = AuditEntry::new(AuditActor::Operator, "api_key.created")
-        .target(&target)
+        .target(created.key.id)
         .detail(json!({ "scopes": scopes, "expires_at": created.key.expires_at }));
     audit::record(&mut tx, &scope, &entry).await?;
     tx.commit().await?;

@@ -42,8 +42,7 @@ pub(crate) async fn revoke_api_key(
     if !api_keys::revoke(&mut tx, &scope, id).await? {
         return Err(ApiError::NotFound("api_key"));
     }
-    let target = id.to_string();
-    let entry = AuditEntry::new(AuditActor::Operator, "api_key.revoked").target(&target);
+    let entry = AuditEntry::new(AuditActor::Operator, "api_key.revoked").target(id);
     audit::record(&mut tx, &scope, &entry).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)

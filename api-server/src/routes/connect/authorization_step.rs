@@ -21,6 +21,8 @@ const STATE_LENGTH: usize = 43;
 /// The secrets of an authorization step.
 pub(super) struct AuthorizationStep {
     verifier: SecretString,
+    /// The token of the flow's connect link.
+    pub(super) link_token: SecretString,
     pub(super) context: Option<serde_json::Value>,
 }
 
@@ -28,6 +30,7 @@ pub(super) struct AuthorizationStep {
 #[derive(Serialize, Deserialize)]
 struct SealedStep {
     verifier: String,
+    link_token: String,
     context: Option<serde_json::Value>,
 }
 
@@ -40,7 +43,7 @@ pub(super) struct StartedStep {
 /// The provider, link and browser that a flow belongs to.
 pub(super) struct FlowTarget<'a> {
     pub(super) provider: &'a str,
-    pub(super) link_hash: [u8; 32],
+    pub(super) link_token: &'a SecretString,
     pub(super) browser_hash: [u8; 32],
     pub(super) return_to: Option<&'a str>,
 }
@@ -61,6 +64,7 @@ impl AuthorizationStep {
             serde_json::from_str(opened.expose_secret()).map_err(ApiError::Codec)?;
         Ok(Self {
             verifier: sealed.verifier.into(),
+            link_token: sealed.link_token.into(),
             context: sealed.context,
         })
     }
@@ -106,13 +110,14 @@ pub(super) async fn start_step(
     let verifier = random_token(RANDOM_BYTES);
     let sealed = SealedStep {
         verifier: verifier.expose_secret().to_owned(),
+        link_token: target.link_token.expose_secret().to_owned(),
         context,
     };
     let plain = SecretString::from(serde_json::to_string(&sealed).map_err(ApiError::Codec)?);
     let row = NewOauthState {
         state_hash,
         provider: target.provider,
-        link_hash: target.link_hash,
+        link_hash: sha256(target.link_token.expose_secret().as_bytes()),
         browser_hash: target.browser_hash,
         sealed: &app
             .keyring
@@ -124,6 +129,7 @@ pub(super) async fn start_step(
         state,
         step: AuthorizationStep {
             verifier,
+            link_token: target.link_token.clone(),
             context: sealed.context,
         },
     })

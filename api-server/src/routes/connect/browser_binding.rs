@@ -12,8 +12,10 @@ use url::Url;
 const COOKIE_BYTES: usize = 32;
 /// The length of the cookie in base64url.
 const COOKIE_LENGTH: usize = 43;
-/// The maximum duration of a flow.
-const COOKIE_MAX_AGE_SECONDS: u32 = 600;
+/// The time for which a browser can continue its flow, and see the outcome again.
+///
+/// A state is valid for ten minutes, and the response to it is stored for an hour after that.
+const COOKIE_MAX_AGE_SECONDS: u32 = 4200;
 
 /// A browser, identified by a secret cookie.
 pub(super) struct BrowserBinding(SecretString);

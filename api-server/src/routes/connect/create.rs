@@ -15,11 +15,12 @@ use shared::db::connect_links;
 use utoipa::ToSchema;
 
 use super::authorization_step::RANDOM_BYTES;
+use super::response::link_url;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{OptionalJsonBody, ProviderPath, Validate};
 use crate::query::{NoQuery, Query};
-use crate::state::{AppState, append_path};
+use crate::state::AppState;
 
 /// The maximum length of `return_to`.
 const MAX_RETURN_TO_CHARS: usize = 2000;
@@ -116,11 +117,8 @@ pub(crate) async fn create_connect_link(
     audit::record(&mut tx, &auth.scope, &entry).await?;
     tx.commit().await?;
 
-    let mut link = append_path(&state.public_url, &["v1", "connect", slug, "start"]);
-    link.query_pairs_mut()
-        .append_pair("state", token.expose_secret());
     let body = ConnectLink {
-        authorize_url: link.into(),
+        authorize_url: link_url(&state, slug, token.expose_secret()).into(),
         state: token.expose_secret().to_owned(),
         expires_at,
     };

@@ -3,9 +3,8 @@
 //! The page names the team and the data to be read; viewing it has no effect. Continuing starts an
 //! authorization step with a secret state, bound to this browser. The form contains a confirmation
 //! that only a browser with the page's cookie can send, so that another site cannot submit it
-//! (CSRF).
+//! (CSRF). A link that has led to a connection shows its state in the browser that connected it.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -13,18 +12,22 @@ use axum::extract::State;
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use shared::connectors::ProviderDescriptor;
+use secrecy::SecretString;
 use shared::crypto::sha256;
 use shared::db::connect_links::{self, ConnectLink};
-use shared::db::{connections, tenants};
-use url::form_urlencoded;
+use shared::db::connections;
+use url::{Url, form_urlencoded};
 use utoipa::{IntoParams, ToSchema};
 
 use super::authorization_step::{self, FlowTarget};
 use super::browser_binding::BrowserBinding;
-use super::page::{FormTarget, escape, page};
+use super::flow_error::FlowError;
+use super::outcome;
+use super::response::{self, ShownFlow, form_target, link_url};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
+use crate::pages::connect::{ClosedLink, ConsentView, FailureContext};
+use crate::pages::prefers_html;
 use crate::query::{FromQuery, Query, QueryReader};
 use crate::state::{AppState, append_path};
 
@@ -61,7 +64,8 @@ pub(crate) struct ContinueForm {
 /// Show the page of a connect link
 ///
 /// For browsers. The page names the team and the data to be read, and has a form to continue.
-/// Viewing it has no effect.
+/// Viewing it has no effect. A client that accepts `text/html` gets a page for an error, too, and,
+/// after the end of its flow, one with the state of the connection.
 #[utoipa::path(
     get,
     path = "/v1/connect/{provider}/start",
@@ -82,45 +86,109 @@ pub(crate) async fn open_connect_link(
     ProviderPath(provider): ProviderPath,
     Query(query): Query<LinkQuery>,
     headers: HeaderMap,
+) -> Result<Response, FlowError> {
+    let mut context = FailureContext::default();
+    open(&state, &provider, query, &headers, &mut context)
+        .await
+        .map_err(|error| FlowError { error, context })
+}
+
+async fn open(
+    app: &AppState,
+    provider: &str,
+    query: LinkQuery,
+    headers: &HeaderMap,
+    context: &mut FailureContext,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::Parameters(vec![FieldProblem::new("state", "is missing")]);
     let token = query.state.ok_or_else(missing)?;
-    let connector = state.registry.get(&provider)?;
-    let link = find(&state, &provider, &token).await?;
-    let mut tx = state.db.begin(&link.scope).await?;
-    let team = tenants::name(&mut tx, &link.scope)
-        .await?
-        .ok_or(ApiError::InvalidState)?;
-    let account = match link.pending {
-        Some(id) => connections::get(&mut tx, &link.scope, id)
-            .await?
-            .and_then(|pending| pending.approval?.account_name),
-        None => None,
-    };
-    tx.commit().await?;
-
-    let browser = BrowserBinding::from_headers(&headers, &state.public_url)
-        .unwrap_or_else(BrowserBinding::new);
-    let form = Form {
-        action: append_path(&state.public_url, &["v1", "connect", &provider, "start"])
-            .path()
-            .to_owned(),
-        confirm: browser.confirmation(&token),
-        token,
-    };
+    let connector = super::connector(app, provider, context)?;
     let descriptor = connector.descriptor();
-    let title = format!("Connect {}", escape(descriptor.display_name));
-    let body = body(&team, account.as_deref(), descriptor, &form);
-    let target = if state.public_url.scheme() == "https" {
-        FormTarget::Https
-    } else {
-        FormTarget::Http
+    let Some(link) = find(app, provider, &token).await? else {
+        let shown = closed_link(app, provider, token, headers, context).await?;
+        return shown.ok_or(ApiError::InvalidState);
     };
-    let mut response = page(&title, &body, target);
+    let team = response::team(app, &link.scope).await?;
+    let account = pending_account(app, &link).await?;
+    let browser =
+        BrowserBinding::from_headers(headers, &app.public_url).unwrap_or_else(BrowserBinding::new);
+    let action = append_path(&app.public_url, &["v1", "connect", provider, "start"]);
+    let return_to = link
+        .return_to
+        .as_deref()
+        .and_then(|url| Url::parse(url).ok());
+    let view = ConsentView {
+        product: app.pages.product(),
+        team: &team,
+        provider: descriptor.display_name,
+        is_pending: link.pending.is_some(),
+        account: account.as_deref(),
+        reads: descriptor.reads,
+        scopes: descriptor.scopes,
+        action: action.path(),
+        token: &token,
+        confirm: &browser.confirmation(&token),
+        form: form_target(&app.public_url, return_to.as_ref()),
+    };
+    let mut response = app.pages.respond(&view.page());
     response
         .headers_mut()
-        .insert(SET_COOKIE, cookie(&browser, &state)?);
+        .insert(SET_COOKIE, cookie(&browser, app)?);
     Ok(response)
+}
+
+/// The name of the account of a link's pending request.
+async fn pending_account(app: &AppState, link: &ConnectLink) -> Result<Option<String>, ApiError> {
+    let Some(id) = link.pending else {
+        return Ok(None);
+    };
+    let mut tx = app.db.begin(&link.scope).await?;
+    let pending = connections::get(&mut tx, &link.scope, id).await?;
+    tx.commit().await?;
+    Ok(pending.and_then(|pending| pending.approval?.account_name))
+}
+
+/// The page of a link that cannot be opened, if its flow ended in this browser.
+///
+/// Otherwise the reason is added to the context.
+async fn closed_link(
+    app: &AppState,
+    provider: &str,
+    token: String,
+    headers: &HeaderMap,
+    context: &mut FailureContext,
+) -> Result<Option<Response>, ApiError> {
+    if !prefers_html(headers) {
+        return Ok(None);
+    }
+    let link_hash = sha256(token.as_bytes());
+    let found = connect_links::find_closed(&app.db, link_hash).await?;
+    let Some(link) = found.filter(|link| link.provider == provider) else {
+        return Ok(None);
+    };
+    context.link = Some(if link.used {
+        ClosedLink::Used
+    } else {
+        ClosedLink::Expired
+    });
+    let Some(browser) = BrowserBinding::from_headers(headers, &app.public_url) else {
+        return Ok(None);
+    };
+    let done = outcome::find_done(app, &link.scope, &link_hash, &browser.hash()).await?;
+    let Some(connection) = done else {
+        return Ok(None);
+    };
+    let connector = app.registry.get(provider)?;
+    let token = SecretString::from(token);
+    let flow = ShownFlow {
+        app,
+        scope: &link.scope,
+        descriptor: connector.descriptor(),
+        headers,
+        return_to: None,
+        link_token: Some(&token),
+    };
+    flow.connection_page(&connection).await.map(Some)
 }
 
 /// Continue from the page of a connect link
@@ -147,27 +215,42 @@ pub(crate) async fn start_connect(
     ProviderPath(provider): ProviderPath,
     headers: HeaderMap,
     body: Bytes,
+) -> Result<Response, FlowError> {
+    let mut context = FailureContext::default();
+    start(&state, &provider, &headers, &body, &mut context)
+        .await
+        .map_err(|error| FlowError { error, context })
+}
+
+async fn start(
+    app: &AppState,
+    provider: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    context: &mut FailureContext,
 ) -> Result<Response, ApiError> {
-    let (token, confirm) = read_form(&body)?;
-    let connector = state.registry.get(&provider)?;
+    let (token, confirm) = read_form(body)?;
+    let connector = super::connector(app, provider, context)?;
+    context.start = Some(link_url(app, provider, &token).into());
     let browser =
-        BrowserBinding::from_headers(&headers, &state.public_url).ok_or(ApiError::InvalidState)?;
+        BrowserBinding::from_headers(headers, &app.public_url).ok_or(ApiError::InvalidState)?;
     if !browser.verify_confirmation(&token, &confirm) {
         return Err(ApiError::InvalidState);
     }
-    let link = find(&state, &provider, &token).await?;
+    let link = find(app, provider, &token)
+        .await?
+        .ok_or(ApiError::InvalidState)?;
     let target = FlowTarget {
-        provider: &provider,
-        link_hash: link.link_hash,
+        provider,
+        link_token: &SecretString::from(token),
         browser_hash: browser.hash(),
         return_to: link.return_to.as_deref(),
     };
-    let mut tx = state.db.begin(&link.scope).await?;
-    let started =
-        authorization_step::start_step(&state, &mut tx, &link.scope, &target, None).await?;
-    let location = started.authorize(&state, connector.as_ref())?;
+    let mut tx = app.db.begin(&link.scope).await?;
+    let started = authorization_step::start_step(app, &mut tx, &link.scope, &target, None).await?;
+    let location = started.authorize(app, connector.as_ref())?;
     tx.commit().await?;
-    let headers = [(SET_COOKIE, cookie(&browser, &state)?)];
+    let headers = [(SET_COOKIE, cookie(&browser, app)?)];
     Ok((
         StatusCode::SEE_OTHER,
         headers,
@@ -176,12 +259,14 @@ pub(crate) async fn start_connect(
         .into_response())
 }
 
-/// Finds the link of a token; unknown and expired tokens give the same error.
-async fn find(state: &AppState, provider: &str, token: &str) -> Result<ConnectLink, ApiError> {
-    let found = connect_links::find(&state.db, sha256(token.as_bytes())).await?;
-    found
-        .filter(|link| link.provider == provider)
-        .ok_or(ApiError::InvalidState)
+/// Finds the open link of a token.
+async fn find(
+    app: &AppState,
+    provider: &str,
+    token: &str,
+) -> Result<Option<ConnectLink>, ApiError> {
+    let found = connect_links::find(&app.db, sha256(token.as_bytes())).await?;
+    Ok(found.filter(|link| link.provider == provider))
 }
 
 fn cookie(browser: &BrowserBinding, state: &AppState) -> Result<axum::http::HeaderValue, ApiError> {
@@ -204,42 +289,4 @@ fn read_form(body: &[u8]) -> Result<(String, String), ApiError> {
         }
     };
     Ok((only("state")?, only("confirm")?))
-}
-
-/// The form of the page.
-struct Form {
-    action: String,
-    token: String,
-    confirm: String,
-}
-
-/// The text that the person reads before continuing.
-fn body(team: &str, account: Option<&str>, descriptor: &ProviderDescriptor, form: &Form) -> String {
-    let provider = escape(descriptor.display_name);
-    let team = escape(team);
-    let mut body = format!(
-        "<p>The team <b>{team}</b> asks to connect {} to Poblysh Connectors.</p>\n\
-         <p>If you continue, and agree at {provider}, this team will be able to read:</p>\n<ul>",
-        match account {
-            Some(name) => format!("the {provider} account <b>{}</b>", escape(name)),
-            None => format!("a {provider} account that you administer"),
-        }
-    );
-    for item in descriptor.reads {
-        let _infallible = write!(body, "<li>{}</li>", escape(item));
-    }
-    let _infallible = write!(
-        body,
-        "</ul>\n<p>Your data at {provider} is not changed. Permissions: {}.</p>\n\
-         <p>Do not continue if you do not know this team or did not expect this request.</p>\n\
-         <form method=\"post\" action=\"{}\">\
-         <input type=\"hidden\" name=\"state\" value=\"{}\">\
-         <input type=\"hidden\" name=\"confirm\" value=\"{}\">\
-         <button type=\"submit\">Continue to {provider}</button></form>",
-        escape(&descriptor.scopes.join(", ")),
-        escape(&form.action),
-        escape(&form.token),
-        escape(&form.confirm),
-    );
-    body
 }

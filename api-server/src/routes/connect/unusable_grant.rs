@@ -2,9 +2,9 @@
 
 use shared::connectors::{Connector, Grant, NewGrant};
 use shared::db::TenantScope;
-use shared::db::connections;
 
 use crate::error::ApiError;
+use crate::grant::revoke_unless_used;
 use crate::state::AppState;
 
 /// Revokes a grant that no connection uses. A failure leaves it to the person.
@@ -14,18 +14,7 @@ pub(super) async fn revoke_unless_shared(
     scope: &TenantScope,
     grant: &Grant,
 ) {
-    let attempt = async {
-        if let Some(key) = connector.grant_key(&grant.account) {
-            let mut tx = app.db.begin(scope).await?;
-            let is_used = connections::is_grant_used(&mut tx, &key).await?;
-            tx.commit().await?;
-            if is_used {
-                return Ok(());
-            }
-        }
-        connector.revoke(grant).await.map_err(ApiError::Connector)
-    };
-    if let Err(error) = attempt.await {
+    if let Err(error) = revoke_unless_used(app, connector, scope, grant).await {
         tracing::warn!(
             provider = connector.descriptor().slug,
             error = &error as &dyn std::error::Error,

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::ApiError;
 use crate::extract::IdPath;
+use crate::grant::revoke_unless_used;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -112,11 +113,7 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
             .credentials
             .grant(scope, connection.id, account)
             .await?;
-        connector
-            .revoke(&grant)
-            .await
-            .map_err(ApiError::Connector)?;
-        Ok(true)
+        revoke_unless_used(state, connector.as_ref(), scope, &grant).await
     };
     match timeout(REVOKE_TIMEOUT, attempt).await {
         Ok(Ok(revoked)) => revoked,
@@ -217,9 +214,8 @@ async fn disconnect(
     let mut tx = state.db.begin(scope).await?;
     if connections::disconnect(&mut tx, scope, id, "disconnected").await? {
         state.credentials.erase(&mut tx, scope, id).await?;
-        let target = id.to_string();
         let entry = AuditEntry::new(actor, "connection.disconnected")
-            .target(&target)
+            .target(id)
             .detail(json!({ "revoked": revoked, "jobs_cancelled": cancelled }));
         audit::record(&mut tx, scope, &entry).await?;
     }

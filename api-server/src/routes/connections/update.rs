@@ -80,7 +80,6 @@ pub(crate) async fn update_connection(
     let connection = connections::lock(&mut tx, scope, id)
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
-    let target = id.to_string();
     if let Some(requested) = change.status {
         let is_changeable = matches!(
             connection.status,
@@ -94,7 +93,7 @@ pub(crate) async fn update_connection(
             RequestedStatus::Paused => (ConnectionStatus::Paused, "connection.paused"),
         };
         if connections::set_status(&mut tx, scope, id, status, None).await? {
-            let entry = AuditEntry::new(auth.principal.actor(), action).target(&target);
+            let entry = AuditEntry::new(auth.principal.actor(), action).target(id);
             audit::record(&mut tx, scope, &entry).await?;
         }
     }
@@ -103,7 +102,7 @@ pub(crate) async fn update_connection(
             return Err(Conflict::StatusNotChangeable.into());
         }
         let entry = AuditEntry::new(auth.principal.actor(), "connection.poll_interval_changed")
-            .target(&target)
+            .target(id)
             .detail(json!({ "poll_interval_seconds": seconds }));
         audit::record(&mut tx, scope, &entry).await?;
     }

@@ -131,11 +131,11 @@ pub(crate) async fn create_connection_webhook(
         return Err(ApiError::Fields(vec![problem]));
     }
     let changed = change(&mut tx, scope, id, key, webhooks, keyring).await?;
-    let target = id.to_string();
-    let entry = AuditEntry::new(auth.principal.actor(), changed.action).target(&target);
+    let entry = AuditEntry::new(auth.principal.actor(), changed.action).target(id);
     audit::record(&mut tx, scope, &entry).await?;
     tx.commit().await?;
-    let segments = ["webhooks", connection.provider.as_str(), target.as_str()];
+    let connection_id = id.to_string();
+    let segments = ["webhooks", &connection.provider, &connection_id];
     let body = ConnectionWebhook {
         url: append_path(&state.public_webhook_url, &segments).into(),
         secret: changed

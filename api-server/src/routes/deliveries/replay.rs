@@ -48,8 +48,7 @@ pub(crate) async fn replay_delivery(
         ReplayOutcome::NotReplayable => return Err(Conflict::DeliveryNotReplayable.into()),
         ReplayOutcome::Queued(job) => job,
     };
-    let target = id.to_string();
-    let entry = AuditEntry::new(auth.principal.actor(), "delivery.replayed").target(&target);
+    let entry = AuditEntry::new(auth.principal.actor(), "delivery.replayed").target(id);
     audit::record(&mut tx, &auth.scope, &entry).await?;
     let job = jobs::load(&*state.queue, &mut tx, &auth.scope, queued.job_id).await?;
     tx.commit().await?;

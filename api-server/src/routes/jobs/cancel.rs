@@ -45,8 +45,7 @@ pub(crate) async fn cancel_job(
         CancelOutcome::Finished => return Err(Conflict::JobFinished.into()),
         CancelOutcome::NotFound => return Err(ApiError::NotFound("job")),
     };
-    let target = id.to_string();
-    let entry = AuditEntry::new(auth.principal.actor(), "job.cancelled").target(&target);
+    let entry = AuditEntry::new(auth.principal.actor(), "job.cancelled").target(id);
     audit::record(&mut tx, &auth.scope, &entry).await?;
     let job = super::load(&*state.queue, &mut tx, &auth.scope, id).await?;
     tx.commit().await?;

@@ -44,8 +44,7 @@ pub(crate) async fn retry_job(
         RetryOutcome::Unreadable => return Err(Conflict::JobUnreadable.into()),
         RetryOutcome::NotFound => return Err(ApiError::NotFound("job")),
     };
-    let target = id.to_string();
-    let entry = AuditEntry::new(auth.principal.actor(), "job.retried").target(&target);
+    let entry = AuditEntry::new(auth.principal.actor(), "job.retried").target(id);
     audit::record(&mut tx, &auth.scope, &entry).await?;
     let job = super::load(&*state.queue, &mut tx, &auth.scope, enqueued.job_id).await?;
     tx.commit().await?;

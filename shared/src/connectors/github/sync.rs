@@ -1,10 +1,10 @@
 //! Polling: one page of one stream at a time.
 //!
-//! A cursor has a `floor`, the lower bound of the stream's first run: facts before it are skipped.
-//! A run reads the changes since the previous run's high-water mark `high`, minus an overlap,
-//! newest first if the list allows it, and moves the mark at the end of the walk. The cursor
-//! contains the position of the walk, so a killed run resumes where it stopped. Rows that are read
-//! twice yield Signals with the same identity.
+//! A cursor has a `floor`, the stream's: facts from before are skipped. A run reads the changes
+//! since the previous run's high-water mark `high`, minus an overlap, newest first if the list
+//! allows it, and moves the mark at the end of the walk. A resync begins at the mark of the last
+//! complete read. The cursor contains the position of the walk, so a killed run resumes where it
+//! stopped. Rows that are read twice yield Signals with the same identity.
 //!
 //! A run requests the first page by the same URL if possible, with the `ETag` of the last response:
 //! an unchanged page does not count against the quota, and a changed one costs one request.

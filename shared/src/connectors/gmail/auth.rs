@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::Gmail;
 use super::client::MailboxClient;
-use crate::connectors::google::{Consent, Google};
+use crate::connectors::google::Google;
 use crate::connectors::{
-    Access, Callback, CallbackOutcome, ConnectorError, Grant, NewGrant, with_new_token,
+    Access, Callback, CallbackOutcome, ConnectorError, NewGrant, with_new_token,
 };
 use crate::http::Priority;
 use crate::model::ExternalAccount;
@@ -44,17 +44,13 @@ pub(super) async fn exchange_token(
     gmail: &Gmail,
     callback: &Callback,
 ) -> Result<CallbackOutcome, ConnectorError> {
-    let Consent {
-        tokens,
-        scopes,
-        identity,
-    } = match google(gmail).exchange(callback).await {
+    let consent = match google(gmail).exchange(callback).await {
         Ok(consent) => consent,
         Err(end) => return end,
     };
     let access = Access {
-        account: identity.account(json!({})),
-        token: tokens.access_token.clone(),
+        account: consent.identity.account(json!({})),
+        token: consent.tokens.access_token.clone(),
         user_token: None,
     };
     let described = with_new_token(|| Box::pin(describe(gmail, &access))).await;
@@ -64,20 +60,16 @@ pub(super) async fn exchange_token(
             return Ok(CallbackOutcome::rejected(
                 "This Google account has no Gmail mailbox that the app may read. Choose another \
                  account, or ask your administrator.",
-                Grant {
-                    account: access.account,
-                    access_token: Some(tokens.access_token),
-                    refresh_token: tokens.refresh_token,
-                },
+                consent.into_grant(),
             ));
         }
-        Err(other) => return Err(other),
+        Err(error) => return consent.failed(error),
     };
     Ok(CallbackOutcome::connected(NewGrant {
         account,
-        tokens: Some(tokens),
+        tokens: Some(consent.tokens),
         user_token: None,
-        scopes,
+        scopes: consent.scopes,
         administrator: None,
     }))
 }

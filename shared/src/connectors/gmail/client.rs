@@ -4,7 +4,7 @@
 //! developers.google.com.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 
 use super::access::MailboxAccess;
@@ -126,13 +126,15 @@ impl MailboxClient<'_> {
             "labelIds": ["DRAFT", "SPAM"],
             "labelFilterBehavior": "exclude",
         });
-        let response = self.post("watch", 100, &["watch"], &body).await?;
+        let call = self.call("watch", 100);
+        let response = self.client.post(&call, self.url(&["watch"]), &body).await?;
         Ok(response.json()?)
     }
 
     /// Ends the registration for pushes.
     pub(super) async fn stop(&self) -> Result<(), ApiError> {
-        self.post("stop", 50, &["stop"], &json!({})).await?;
+        let call = self.call("stop", 50);
+        self.client.post_nothing(&call, self.url(&["stop"])).await?;
         Ok(())
     }
 
@@ -145,17 +147,6 @@ impl MailboxClient<'_> {
     ) -> Result<Response, ApiError> {
         let call = self.call(operation, units);
         self.client.get(&call, self.url(path), query).await
-    }
-
-    async fn post(
-        &self,
-        operation: &'static str,
-        units: u32,
-        path: &[&str],
-        body: &Value,
-    ) -> Result<Response, ApiError> {
-        let call = self.call(operation, units);
-        self.client.post(&call, self.url(path), body).await
     }
 
     const fn call(&self, operation: &'static str, units: u32) -> Call<'_> {

@@ -6,7 +6,6 @@
 //! Sources: "Gmail API" and "Receive messages from push subscriptions" at developers.google.com
 //! and docs.cloud.google.com.
 
-mod header;
 mod push;
 
 use chrono::{DateTime, Utc};
@@ -14,9 +13,9 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-pub(super) use header::{Mailbox, decode_text, parse_mailboxes};
 pub(super) use push::{Push, to_route};
 
+pub(super) use crate::connectors::mail_header::{Mailbox, decode_text, parse_mailboxes};
 pub(super) use crate::connectors::wire::WireError;
 use crate::connectors::wire::{id, or_default, plausible, read_json, rows, text};
 

@@ -8,6 +8,8 @@
 //! Sources: "Using OAuth 2.0 for Web Server Applications" and "`OpenID` Connect" at
 //! developers.google.com.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -17,7 +19,7 @@ use url::Url;
 use super::client::Client;
 use super::settings::GoogleApp;
 use crate::connectors::error::permanent_error;
-use crate::connectors::oauth::{Dialect, FlowEnd, TokenEndpoint};
+use crate::connectors::oauth::{Dialect, FlowEnd, TokenEndpoint, TokenResponse};
 use crate::connectors::settings::{APP_ACCOUNT, url_below};
 use crate::connectors::wire::text;
 use crate::connectors::{
@@ -62,6 +64,29 @@ pub(in crate::connectors) struct Consent {
     pub identity: Identity,
 }
 
+impl Consent {
+    /// The end of a flow in which a call with the new tokens failed.
+    pub(in crate::connectors) fn failed(self, error: ConnectorError) -> FlowEnd {
+        // The grant of an unknown person may be one that other connections use.
+        if self.identity.sub.is_none() {
+            return Err(error);
+        }
+        Ok(CallbackOutcome::Failed {
+            error,
+            grant: Box::new(self.into_grant()),
+        })
+    }
+
+    /// The grant, for its revocation.
+    pub(in crate::connectors) fn into_grant(self) -> Grant {
+        Grant {
+            account: self.identity.account(Value::Null),
+            access_token: Some(self.tokens.access_token),
+            refresh_token: self.tokens.refresh_token,
+        }
+    }
+}
+
 /// A Google account.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::connectors) struct Identity {
@@ -74,6 +99,21 @@ pub(in crate::connectors) struct Identity {
 }
 
 impl Identity {
+    /// The person whom the identity token of a token response names, if it is readable.
+    ///
+    /// Its signature need not be verified, because it comes from Google directly (`OpenID` Connect
+    /// Core 1.0, 3.1.3.7).
+    fn of_response(response: &TokenResponse) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Fields {
+            id_token: Option<String>,
+        }
+        let fields: Fields = response.fields().ok()?;
+        let token = fields.id_token?;
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        serde_json::from_slice(&claims).ok()
+    }
+
     /// The account of the person, with the connector's own data.
     pub(in crate::connectors) fn account(&self, settings: Value) -> ExternalAccount {
         let sub = self.sub.clone().unwrap_or_default();
@@ -130,28 +170,27 @@ impl Google<'_> {
         let charge = Charge::new(APP_ACCOUNT, "exchange_code");
         let response = self.token_endpoint().exchange(&charge, callback).await?;
         let scopes = self.granted(&response.scopes());
+        let identity = Identity::of_response(&response).unwrap_or_default();
         let tokens = response.into_set(self.client.now()).map_err(Err)?;
-        let identity = self.identity(&tokens).await.map_err(Err)?;
-        let is_granted = |scope: &&str| scopes.iter().any(|granted| granted == scope);
+        let mut consent = Consent {
+            tokens,
+            scopes,
+            identity,
+        };
+        match self.identity(&consent.tokens).await {
+            Ok(identity) => consent.identity = identity,
+            Err(error) => return Err(consent.failed(error)),
+        }
+        let is_granted = |scope: &&str| consent.scopes.iter().any(|granted| granted == scope);
         if self.product.needed.iter().all(is_granted) {
-            return Ok(Consent {
-                tokens,
-                scopes,
-                identity,
-            });
+            return Ok(consent);
         }
         let reason = format!(
             "You did not allow the app to {}. Connect again and select every box on Google's page.",
             self.product.access
         );
-        Err(Ok(CallbackOutcome::rejected(
-            reason,
-            Grant {
-                account: identity.account(Value::Null),
-                access_token: Some(tokens.access_token),
-                refresh_token: tokens.refresh_token,
-            },
-        )))
+        let grant = consent.into_grant();
+        Err(Ok(CallbackOutcome::rejected(reason, grant)))
     }
 
     /// The requested scopes that Google lists as granted; all if it lists none (RFC 6749, 5.1).

@@ -4,6 +4,7 @@ mod error;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
@@ -111,6 +112,17 @@ impl Client {
     ) -> Result<Response, ApiError> {
         let request = self.outbound.request(Method::POST, url).json(body);
         self.send(call, request).await
+    }
+
+    /// Posts nothing, to a method whose request has no body.
+    pub(in crate::connectors) async fn post_nothing(
+        &self,
+        call: &Call<'_>,
+        url: Url,
+    ) -> Result<Response, ApiError> {
+        // Google rejects a POST request without a length.
+        let request = self.outbound.request(Method::POST, url);
+        self.send(call, request.header(CONTENT_LENGTH, 0)).await
     }
 
     async fn send(&self, call: &Call<'_>, request: RequestBuilder) -> Result<Response, ApiError> {

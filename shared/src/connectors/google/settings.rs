@@ -8,10 +8,25 @@ use crate::connectors::settings::AppReader;
 use crate::connectors::{RateBudget, RateLimits, RateUnit};
 use crate::model::LimitScope;
 
-/// The part of a person's quota that calls use at a steady rate; the rest is the burst.
-const USER_SHARE: f64 = 0.8;
-/// The same part of the project's quota, which other programs of the project may use as well.
-const PROJECT_SHARE: f64 = 0.7;
+/// Parts of a quota that calls may use.
+#[derive(Clone, Copy)]
+struct Shares {
+    /// Used at a steady rate.
+    steady: f64,
+    /// Used at once after a pause.
+    burst: f64,
+}
+
+/// Of a person's quota, nearly all; calls that arrive closer together need the rest.
+const USER: Shares = Shares {
+    steady: 0.93,
+    burst: 0.05,
+};
+/// Of the project's quota, which other programs of the project may use as well.
+const PROJECT: Shares = Shares {
+    steady: 0.7,
+    burst: 0.3,
+};
 const SECONDS_PER_MINUTE: f64 = 60.0;
 
 /// An OAuth client of a Google Cloud project, and Google's hosts.
@@ -89,21 +104,21 @@ pub(in crate::connectors) fn limits(
     user: Quota,
     project: Quota,
 ) -> RateLimits {
-    let mut budget = |quota: Quota, scope, share: f64| {
+    let mut budget = |quota: Quota, scope, shares: Shares| {
         let units = f64::from(reader.within(quota.setting, quota.units, 60, 2_000_000_000));
         RateBudget {
             scope,
             operations: &[],
             unit: RateUnit::Points,
-            per_second: units * share / SECONDS_PER_MINUTE,
-            burst: whole(units * (1.0 - share)),
+            per_second: units * shares.steady / SECONDS_PER_MINUTE,
+            burst: whole(units * shares.burst),
             quota: None,
         }
     };
     RateLimits {
         budgets: vec![
-            budget(project, LimitScope::Provider, PROJECT_SHARE),
-            budget(user, LimitScope::Account, USER_SHARE),
+            budget(project, LimitScope::Provider, PROJECT),
+            budget(user, LimitScope::Account, USER),
         ],
         account_concurrency: 4,
         process_concurrency: 50,

@@ -1,3 +1,5 @@
+//! Tests of the parts that Google's products share.
+
 mod auth;
 mod channels;
 mod pushes;

@@ -31,10 +31,15 @@ pub(super) async fn connect(
         let access = access(account.clone(), token);
         Box::pin(async move { about(client, &access).await })
     })
-    .await?;
-    let permission_id = user
-        .id
-        .ok_or_else(|| permanent_error("Drive names no permission id of the person"))?;
+    .await;
+    let permission_id = user.and_then(|user| {
+        let missing = || permanent_error("Drive names no permission id of the person");
+        user.id.ok_or_else(missing)
+    });
+    let permission_id = match permission_id {
+        Ok(id) => id,
+        Err(error) => return consent.failed(error),
+    };
     account.settings = json!({ PERMISSION_ID: permission_id });
     Ok(CallbackOutcome::connected(NewGrant {
         account,

@@ -3,15 +3,16 @@
 //! They expire after thirty days unless they are renewed, cannot be changed, and are limited to
 //! five per person, app and site ("Webhooks" at developer.atlassian.com).
 
+mod registration;
+
 use chrono::{DateTime, Duration, TimeZone, Utc};
-use http::{Method, StatusCode};
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use url::Url;
 
+use self::registration::Registration;
 use super::client::{Call, Client};
 use crate::connectors::error::permanent_error;
-use crate::connectors::wire::or_default;
 use crate::connectors::{Access, ConnectorError, SubscribeRequest};
 use crate::crypto::sha256;
 use crate::model::{Subscription, SubscriptionSpec};
@@ -34,10 +35,11 @@ const EVENTS: [&str; 14] = [
     "jira:version_deleted",
 ];
 
+/// The event that every webhook needs. If Jira rejects it alone, the event is not the cause.
+const CORE_EVENT: &str = "jira:issue_updated";
+
 /// Lifetime of a subscription if the list does not state its expiry.
 const TTL: Duration = Duration::days(30);
-/// Maximum length of Jira's reason for a rejection.
-const MAX_REASON_CHARS: usize = 200;
 const PATH: &[&str] = &["rest", "api", "3", "webhook"];
 
 /// The desired subscription of these projects; none without projects.
@@ -189,136 +191,6 @@ pub(super) async fn create(
         expires_at: client.now().checked_add_signed(TTL),
         refused_events: rejected.into_iter().map(str::to_owned).collect(),
     })
-}
-
-/// Registration of a webhook.
-struct Registration<'a> {
-    client: &'a Client,
-    access: &'a Access,
-    url: &'a Url,
-    filter: String,
-}
-
-/// Result of a registration.
-enum RegistrationResult {
-    /// The webhook's id.
-    Registered(String),
-    /// Jira's reason.
-    Rejected(String),
-}
-
-/// The event that every webhook needs. If Jira rejects it alone, the event is not the cause.
-const CORE_EVENT: &str = "jira:issue_updated";
-
-impl Registration<'_> {
-    /// Registers the events that Jira accepts; returns the webhook's id and the other events.
-    async fn register_accepted_events(
-        &self,
-    ) -> Result<(String, Vec<&'static str>), ConnectorError> {
-        let reason = match self.register(&EVENTS).await? {
-            RegistrationResult::Registered(id) => return Ok((id, Vec::new())),
-            RegistrationResult::Rejected(reason) => reason,
-        };
-        let error = |reason: &str| permanent_error(format!("Jira rejected the webhook: {reason}"));
-        let mut accepted = self.find_accepted(&[CORE_EVENT]).await?;
-        if accepted.is_empty() {
-            return Err(error(&reason));
-        }
-        let others: Vec<&str> = EVENTS
-            .into_iter()
-            .filter(|event| *event != CORE_EVENT)
-            .collect();
-        let (first, second) = others.split_at(others.len() / 2);
-        for half in [first, second] {
-            accepted.extend(self.find_accepted(half).await?);
-        }
-        match self.register(&accepted).await? {
-            RegistrationResult::Registered(id) => {
-                let rejected = EVENTS
-                    .into_iter()
-                    .filter(|event| !accepted.contains(event))
-                    .collect();
-                Ok((id, rejected))
-            }
-            RegistrationResult::Rejected(reason) => Err(error(&reason)),
-        }
-    }
-
-    /// Finds the accepted ones of these events by bisection.
-    ///
-    /// Each probe is deleted immediately, because a person may have five webhooks at a site.
-    async fn find_accepted(
-        &self,
-        events: &[&'static str],
-    ) -> Result<Vec<&'static str>, ConnectorError> {
-        let mut accepted = Vec::new();
-        let mut undecided = vec![events.to_vec()];
-        while let Some(probe) = undecided.pop() {
-            match self.register(&probe).await? {
-                RegistrationResult::Registered(id) => {
-                    delete(self.client, self.access, &id).await?;
-                    accepted.extend(probe);
-                }
-                RegistrationResult::Rejected(_) if probe.len() <= 1 => {}
-                RegistrationResult::Rejected(_) => {
-                    let (first, second) = probe.split_at(probe.len() / 2);
-                    undecided.extend([first.to_vec(), second.to_vec()]);
-                }
-            }
-        }
-        Ok(accepted)
-    }
-
-    /// Requests a webhook with these events. Jira responds with 200 also to rejections.
-    async fn register(&self, events: &[&str]) -> Result<RegistrationResult, ConnectorError> {
-        #[derive(Deserialize)]
-        struct Registered {
-            #[serde(
-                default,
-                rename = "webhookRegistrationResult",
-                deserialize_with = "or_default"
-            )]
-            results: Vec<Entry>,
-        }
-        #[derive(Deserialize)]
-        struct Entry {
-            #[serde(rename = "createdWebhookId")]
-            id: Option<u64>,
-            #[serde(default, deserialize_with = "or_default")]
-            errors: Vec<String>,
-        }
-        let body = json!({
-            "url": self.url.as_str(),
-            "webhooks": [{ "events": events, "jqlFilter": self.filter }],
-        });
-        let call = Call::new(self.access, "create_webhook");
-        let response = match self
-            .client
-            .send_json(&call, Method::POST, PATH, &body)
-            .await
-        {
-            Ok(response) => response,
-            Err(error) if error.status == Some(StatusCode::BAD_REQUEST) => {
-                return Ok(RegistrationResult::Rejected(
-                    "the request is not valid".to_owned(),
-                ));
-            }
-            Err(other) => return Err(other.into()),
-        };
-        let registered: Registered = response.json()?;
-        let entry = registered.results.first();
-        Ok(match entry.and_then(|entry| entry.id) {
-            Some(id) => RegistrationResult::Registered(id.to_string()),
-            None => RegistrationResult::Rejected(
-                entry
-                    .and_then(|entry| entry.errors.first())
-                    .map_or("no reason given", String::as_str)
-                    .chars()
-                    .take(MAX_REASON_CHARS)
-                    .collect(),
-            ),
-        })
-    }
 }
 
 /// Renews a webhook for thirty days.

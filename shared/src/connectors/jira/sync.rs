@@ -9,6 +9,7 @@
 //! the run's upper bound. Lists do not show deletions, so those come from webhooks only.
 
 mod issues;
+mod list;
 mod root;
 mod sprints;
 mod versions;

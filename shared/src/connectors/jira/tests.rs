@@ -1,3 +1,5 @@
+//! Tests of the connector with payloads and a mock server.
+
 mod connect;
 mod field;
 mod golden;

@@ -99,7 +99,10 @@ impl TokenResponse {
 ///
 /// A lifetime that is not positive or not readable counts as not stated. The token is used until
 /// the provider rejects it, which costs one call; an expiry in the past would refresh it each time.
-fn expires_at(expires_in: &Value, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(in super::super) fn expires_at(
+    expires_in: &Value,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let text = || expires_in.as_str()?.trim().parse().ok();
     let seconds = expires_in.as_f64().or_else(text)?;
     let lifetime = std::time::Duration::try_from_secs_f64(seconds).ok()?;

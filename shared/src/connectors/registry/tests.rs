@@ -1,3 +1,7 @@
+//! Tests of the registry without and with configured providers.
+
+mod signals_page;
+
 use super::*;
 use crate::config::{Env, Reader};
 use crate::connectors::testing::{deps, env};

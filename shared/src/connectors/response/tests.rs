@@ -40,7 +40,10 @@ fn connectors(base: &str) -> Vec<Arc<dyn Connector>> {
 /// Reads the root stream.
 async fn read_root(connector: &dyn Connector) -> Result<(), ConnectorError> {
     let account = ExternalAccount {
-        settings: json!({ "url": "https://acme.example", "permission_id": "1001" }),
+        settings: json!({
+            "url": "https://acme.example", "permission_id": "1001",
+            "data_center": "eu", "account_id": "1001",
+        }),
         ..ExternalAccount::from_route("acme")
     };
     let request = SyncRequest {
@@ -56,6 +59,7 @@ async fn read_root(connector: &dyn Connector) -> Result<(), ConnectorError> {
         },
         cursor: None,
         backfill_from: now() - Duration::days(1),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         upper_bound: now(),
@@ -191,8 +195,11 @@ async fn responses_map_to_same_errors_for_every_provider() {
 /// Refreshes a token.
 async fn refresh(connector: &dyn Connector) -> Result<(), ConnectorError> {
     let request = RefreshRequest {
-        // GitHub's account ids are numbers.
-        account: ExternalAccount::from_route("5"),
+        account: ExternalAccount {
+            settings: json!({ "data_center": "eu" }),
+            // GitHub's account ids are numbers.
+            ..ExternalAccount::from_route("5")
+        },
         access_token: Some("a-token".into()),
         refresh_token: Some("a-refresh-token".into()),
     };
@@ -276,6 +283,63 @@ async fn error_codes_map_to_provider_specific_errors() {
             400,
             r#"{"error":{"code":400,"message":"Mail service not enabled",
                 "errors":[{"domain":"global","reason":"failedPrecondition"}]}}"#,
+            "permission",
+        ),
+        (
+            "zoho_cliq",
+            400,
+            r#"{"code":"request_limit_exceeded","message":"Too many."}"#,
+            "rate_limited",
+        ),
+        (
+            "zoho_cliq",
+            429,
+            r#"{"error":{"code":"rate_limit_exceeded","message":"Too many."}}"#,
+            "rate_limited",
+        ),
+        (
+            "zoho_cliq",
+            401,
+            r#"{"code":"oauthtoken_invalid","message":"Invalid."}"#,
+            "unauthorized",
+        ),
+        (
+            "zoho_cliq",
+            403,
+            r#"{"code":"chat_access_denied","message":"Not a participant."}"#,
+            "permission",
+        ),
+        (
+            "zoho_cliq",
+            400,
+            r#"{"code":"request_url_invalid","message":"Invalid."}"#,
+            "permanent",
+        ),
+        (
+            "zoho_mail",
+            401,
+            r#"{"status":{"code":401,"description":"Unauthorized"},
+                "data":{"errorCode":"INVALID_OAUTHTOKEN"}}"#,
+            "unauthorized",
+        ),
+        (
+            "zoho_mail",
+            200,
+            r#"{"status":{"code":429,"description":"Too many requests"},"data":{}}"#,
+            "rate_limited",
+        ),
+        (
+            "zoho_mail",
+            200,
+            r#"{"status":{"code":400,"description":"Invalid Input"},
+                "data":{"errorCode":"PATTERN_NOT_MATCHED","moreInfo":"start"}}"#,
+            "permanent",
+        ),
+        (
+            "zoho_mail",
+            404,
+            r#"{"status":{"code":404,"description":"Invalid Input"},
+                "data":{"errorCode":"INVALID_OAUTHSCOPE"}}"#,
             "permission",
         ),
         (

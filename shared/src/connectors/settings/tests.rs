@@ -1,3 +1,5 @@
+//! Tests of the settings of providers.
+
 use super::*;
 use crate::connectors::ConnectorSettings;
 use crate::connectors::testing::read_settings;

@@ -1,6 +1,10 @@
+//! Tests of the connector with payloads and a mock server.
+
 mod connect;
+mod directory;
 mod field;
 mod golden;
+mod grant;
 mod lists;
 mod properties;
 mod user_token;

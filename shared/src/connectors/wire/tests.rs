@@ -1,3 +1,5 @@
+//! Tests of JSON with invalid text, nulls and duplicate fields.
+
 use proptest::prelude::*;
 
 use super::*;

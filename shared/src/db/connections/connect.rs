@@ -55,6 +55,9 @@ pub enum ConnectError {
     /// The account already belongs to another connection.
     #[error("account belongs to another connection")]
     AccountTaken,
+    /// The grant is being ended at the provider, with all of its tokens.
+    #[error("grant is being ended")]
+    GrantEnding,
     /// The statement failed for another reason.
     #[error("failed to store connection")]
     Db(#[from] DbError),
@@ -273,12 +276,37 @@ pub async fn update_account(
     Ok(())
 }
 
-/// Returns whether a connection, of any tenant, uses a grant.
-pub async fn is_grant_used(tx: &mut Tx, grant_key: &str) -> Result<bool, DbError> {
+/// Locks a grant and returns whether a connection, of any tenant, uses it.
+///
+/// No connection begins to use it until the transaction ends, so that the caller can end an unused
+/// grant at the provider before that.
+pub async fn lock_grant(tx: &mut Tx, grant_key: &str) -> Result<bool, DbError> {
+    let key = sha256(grant_key.as_bytes()).to_vec();
+    // The key of the lock is that of `release_grant`.
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 0))")
+        .bind(&key)
+        .execute(&mut **tx)
+        .await?;
     Ok(sqlx::query_scalar("SELECT is_grant_used($1)")
-        .bind(sha256(grant_key.as_bytes()).to_vec())
+        .bind(&key)
         .fetch_one(&mut **tx)
         .await?)
+}
+
+/// Fails if the grant is being ended: its new tokens end as well. Several connections may begin to
+/// use it at the same time.
+async fn begin_to_use_grant(tx: &mut Tx, key: &[u8]) -> Result<(), ConnectError> {
+    let is_free: bool = sqlx::query_scalar(
+        "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(encode($1, 'hex'), 0))",
+    )
+    .bind(key)
+    .fetch_one(&mut **tx)
+    .await?;
+    if is_free {
+        Ok(())
+    } else {
+        Err(ConnectError::GrantEnding)
+    }
 }
 
 /// Ends a connection's use of its grant; returns whether another connection still uses it.
@@ -306,6 +334,10 @@ async fn route(
     id: ConnectionId,
     new: &NewConnection<'_>,
 ) -> Result<(), ConnectError> {
+    let grant_key = new.grant_key.map(|key| sha256(key.as_bytes()).to_vec());
+    if let Some(key) = &grant_key {
+        begin_to_use_grant(tx, key).await?;
+    }
     sqlx::query(
         "INSERT INTO connection_routes (tenant_id, connection_id, provider, account_id, \
              exclusive, polling, poll_interval_seconds, grant_key, next_sync_at, \
@@ -326,7 +358,7 @@ async fn route(
     .bind(id)
     .bind(new.exclusive)
     .bind(new.polling)
-    .bind(new.grant_key.map(|key| sha256(key.as_bytes()).to_vec()))
+    .bind(grant_key)
     .execute(&mut **tx)
     .await?;
     activity::restart(tx, scope, id).await?;

@@ -21,6 +21,7 @@ pub(in crate::db) struct Model {
     pub(in crate::db) cursor: Option<Json<JsonValue>>,
     pub(in crate::db) version: i64,
     pub(in crate::db) backfill_from: DateTime<Utc>,
+    pub(in crate::db) resync_from: Option<DateTime<Utc>>,
     pub(in crate::db) progress: f32,
     pub(in crate::db) read_through: Option<DateTime<Utc>>,
     pub(in crate::db) attempted_through: Option<DateTime<Utc>>,

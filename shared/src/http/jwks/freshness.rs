@@ -45,7 +45,7 @@ fn expires_in(headers: &HeaderMap, now: DateTime<Utc>) -> Option<TimeDelta> {
     Some(expires.unwrap_or(now) - now)
 }
 
-/// Parses a number of seconds; larger ones than the largest count as that.
+/// Parses a number of seconds; one above `u32::MAX` counts as `u32::MAX`.
 fn seconds(text: &str) -> Option<TimeDelta> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| TimeDelta::seconds(text.parse::<u32>().unwrap_or(u32::MAX).into()))

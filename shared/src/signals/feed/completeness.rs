@@ -30,7 +30,8 @@ pub struct Completeness {
     #[schema(example = "github")]
     pub source: String,
     /// The time before which every fact is in the feed: a reader has all of them after a page
-    /// without `has_more`. Null until the backfill ends.
+    /// without `has_more`. Null until the backfill ends. A fact that is older than its appearance
+    /// at the provider, such as a file uploaded with its old date, counts from its appearance.
     pub complete_through: Option<DateTime<Utc>>,
     /// The same time for facts that only the reconciliation pass finds: replies in old threads,
     /// edits, rows that the provider lists late.

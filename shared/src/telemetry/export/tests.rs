@@ -1,3 +1,5 @@
+//! Tests of the settings and of traces that reach the collector.
+
 use opentelemetry::trace::TracerProvider;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;

@@ -42,6 +42,7 @@ impl Run<'_> {
                     stream: stream.spec.clone(),
                     cursor: stream.cursor.clone(),
                     backfill_from: stream.backfill_from,
+                    resync_from: stream.resync_from.filter(|_| reconcile_from.is_none()),
                     reconcile_from,
                     failures: stream.page_size.equivalent_failures(),
                     upper_bound,

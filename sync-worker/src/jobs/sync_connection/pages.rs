@@ -13,7 +13,8 @@ use shared::signals::{self, NewSignal};
 use shared::telemetry::names;
 
 use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
-use super::run::{PageEnd, Run, is_temporary};
+use super::run::{PageEnd, Run};
+use super::slice::is_temporary;
 use super::stream_queue::{Pass, StreamTask};
 use crate::failure::JobFailure;
 use crate::job_transaction::begin;
@@ -329,28 +330,6 @@ impl Run<'_> {
         let mut tx = self.begin().await?;
         cursors::mark_read(&mut tx, scope, connection, streams, self.upper_bound).await?;
         tx.commit().await.map_err(DbError::from)?;
-        Ok(())
-    }
-
-    pub(super) async fn restart(&self, stream: &mut StreamCursor) -> Result<(), JobFailure> {
-        let mut tx = self.begin().await?;
-        cursors::restart(
-            &mut tx,
-            &self.session.scope,
-            self.session.connection,
-            Some(&stream.spec.key),
-            self.backfill_from,
-        )
-        .await?;
-        tx.commit().await.map_err(DbError::from)?;
-        tracing::info!(
-            stream.key = stream.spec.key,
-            "cursor expired, reading the stream again"
-        );
-        stream.cursor = None;
-        stream.pending_upper_bound = None;
-        stream.version += 1;
-        stream.backfill_from = self.backfill_from;
         Ok(())
     }
 

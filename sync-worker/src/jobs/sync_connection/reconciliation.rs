@@ -7,7 +7,8 @@ use shared::db::{DbError, Tx};
 use shared::model::JobError;
 
 use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
-use super::run::{PageEnd, Run, is_temporary};
+use super::run::{PageEnd, Run};
+use super::slice::is_temporary;
 use super::stream_queue::StreamTask;
 use crate::failure::JobFailure;
 
@@ -149,6 +150,7 @@ mod tests {
             cursor: None,
             version: 0,
             backfill_from: at(-90),
+            resync_from: None,
             pending_upper_bound: None,
             read_through: Some(at(0)),
             reconciled_through,

@@ -9,7 +9,6 @@
 //! All futures of a slice that wait for Postgres or the provider are polled together, because a
 //! page that is being committed holds locks and a Postgres session and must make progress.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -25,13 +24,12 @@ use shared::queue::ClaimedJob;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::stream_queue::{LimitGroup, Pass, StreamQueue, StreamTask};
+use super::slice::{Slice, SliceEnd, SliceReport};
+use super::stream_queue::{LimitGroup, Pass, StreamTask};
 use crate::context::Context;
 use crate::failure::JobFailure;
 use crate::provider_session::ProviderSession;
 
-/// Maximum number of streams per slice.
-pub(super) const MAX_STREAMS: i64 = 2_000;
 /// The duration of one slice of a run.
 const TIME_SLICE: Duration = Duration::from_secs(20);
 /// Longest wait for a rate limit; the next slice could not begin much earlier.
@@ -63,35 +61,10 @@ pub(super) struct Run<'a> {
     pub(super) directory: Arc<Directory>,
     /// The time at which the run began; later facts belong to the next run.
     pub(super) upper_bound: DateTime<Utc>,
-    /// Where the backfill of a stream without a cursor starts.
+    /// The floor of new streams.
     pub(super) backfill_from: DateTime<Utc>,
     pub(super) started: Instant,
     pub(super) draining: &'a CancellationToken,
-}
-
-/// The result of a slice.
-#[derive(Debug)]
-pub(super) struct SliceReport {
-    pub(super) end: SliceEnd,
-    /// The number of pages and streams that it finished.
-    pub(super) progress: usize,
-    /// The failure of a stream, if any; a retry may succeed.
-    pub(super) failure: Option<ConnectorError>,
-    /// The number of pages that the reconciliation pass read.
-    pub(super) reconciled: usize,
-}
-
-/// The reason why a slice ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SliceEnd {
-    /// Every stream was attempted.
-    Complete,
-    /// Every stream was attempted; the reconciliation pass can continue at this time.
-    Reconciling(DateTime<Utc>),
-    /// The time slice is over, with more to read.
-    TimeIsUp,
-    /// No call is allowed before this time.
-    Limited(DateTime<Utc>),
 }
 
 /// The state of a stream after a page.
@@ -126,24 +99,6 @@ enum Step {
     Listed(Vec<StreamCursor>),
     /// Progress was stored.
     Stored,
-}
-
-/// The work and the progress of a slice.
-#[derive(Default)]
-struct Slice {
-    queue: StreamQueue,
-    /// Keys of the streams that have been queued.
-    queued: HashSet<String>,
-    /// Keys of unchanged streams that are not yet marked as read.
-    unchanged: Vec<String>,
-    progress: usize,
-    failure: Option<ConnectorError>,
-    /// Whether there are more streams than one slice reads.
-    is_partial: bool,
-    /// Whether every stream has been read and the reconciliation pass has begun.
-    is_reconciling: bool,
-    /// The number of pages that the pass read.
-    reconciled: usize,
 }
 
 impl Run<'_> {
@@ -391,54 +346,4 @@ impl Run<'_> {
             Err(other) => Err(other),
         }
     }
-}
-
-impl Slice {
-    /// Queues streams that have not been queued before.
-    fn queue_streams(&mut self, streams: Vec<StreamCursor>, upper_bound: DateTime<Utc>) {
-        self.is_partial = i64::try_from(streams.len()).unwrap_or(i64::MAX) >= MAX_STREAMS;
-        for stream in streams {
-            if !self.queued.insert(stream.spec.key.clone()) {
-                continue;
-            }
-            let is_left_behind = stream
-                .pending_upper_bound
-                .is_some_and(|bound| bound != upper_bound);
-            self.queue.push_fresh(StreamTask {
-                is_left_behind,
-                ..StreamTask::new(stream, Pass::Incremental)
-            });
-        }
-    }
-
-    /// Queues streams to be reconciled.
-    fn queue_unreconciled(&mut self, streams: Vec<StreamCursor>) {
-        for stream in streams {
-            self.queue
-                .push_fresh(StreamTask::new(stream, Pass::Reconciliation));
-        }
-    }
-
-    /// Keeps the failure that decides the job's outcome; a temporary failure has precedence.
-    fn record_failure(&mut self, error: ConnectorError) {
-        let is_temporary = is_temporary(&error);
-        if !is_temporary {
-            self.progress += 1;
-        }
-        // A denial is recorded on the stream and does not affect the job's outcome.
-        if matches!(error, ConnectorError::Denied { .. }) {
-            return;
-        }
-        if self.failure.is_none() || is_temporary {
-            self.failure = Some(error);
-        }
-    }
-}
-
-/// Whether the job's next attempt may read a stream that failed with this error.
-pub(super) const fn is_temporary(error: &ConnectorError) -> bool {
-    matches!(
-        error,
-        ConnectorError::Transient(_) | ConnectorError::CursorExpired(_)
-    )
 }

@@ -13,7 +13,8 @@ use shared::model::{ConnectionId, JobError};
 use shared::queue::JobOutcome;
 use shared::telemetry::names;
 
-use super::run::{self, Run, SliceEnd, SliceReport};
+use super::run::Run;
+use super::slice::{SliceEnd, SliceReport, is_temporary};
 use crate::account_events;
 use crate::failure::{JobFailure, error};
 
@@ -84,7 +85,7 @@ pub(super) async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), 
         let seconds = i32::try_from(took.num_seconds()).unwrap_or(i32::MAX);
         connections::record_run_time(&mut tx, scope, connection, seconds).await?;
     }
-    let is_retried = failure.as_ref().is_some_and(run::is_temporary) && !run.job.is_last_attempt();
+    let is_retried = failure.as_ref().is_some_and(is_temporary) && !run.job.is_last_attempt();
     if end == SliceEnd::Complete && !is_retried {
         connections::adapt_poll_interval(&mut tx, scope, connection).await?;
     }

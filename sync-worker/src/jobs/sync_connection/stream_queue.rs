@@ -181,6 +181,7 @@ mod tests {
             cursor: None,
             version: 0,
             backfill_from: at(0),
+            resync_from: None,
             pending_upper_bound: None,
             read_through: None,
             reconciled_through: None,

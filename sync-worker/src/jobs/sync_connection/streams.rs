@@ -4,7 +4,8 @@ use shared::db::cursors::{self, StreamCursor, StreamProgress};
 use shared::db::{DbError, Tx, connections};
 use shared::model::{JobError, StreamSpec};
 
-use super::run::{MAX_STREAMS, Run};
+use super::run::Run;
+use super::slice::MAX_STREAMS;
 use super::stream_queue::{Pass, StreamTask};
 use crate::failure::JobFailure;
 

@@ -2,25 +2,21 @@
 //!
 //! A rotation adds a key; the one before it stays published and the older ones go.
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 use crate::StartError;
 use crate::lock::Mutex;
+use crate::rsa_key::RsaKey;
 
 /// Keys that stay published.
 const PUBLISHED: usize = 2;
 
 struct Key {
     id: String,
-    pair: RsaKeyPair,
-    /// Public key as `SubjectPublicKeyInfo`.
-    spki: Vec<u8>,
+    rsa: RsaKey,
 }
 
 /// The published keys, newest first.
@@ -57,7 +53,7 @@ impl Keys {
         let header = json!({ "alg": "RS256", "kid": key.id, "typ": "JWT" });
         let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
         let signed = format!("{}.{}", encode(&header), encode(claims));
-        let signature = key.signature(signed.as_bytes());
+        let signature = key.rsa.sign(signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -81,35 +77,16 @@ impl Keys {
 
 impl Key {
     fn generate() -> Result<Self, StartError> {
-        let pair =
-            aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).map_err(|_| StartError::Key)?;
-        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| StartError::Key)?;
-        let pair = RsaKeyPair::from_pkcs8(pkcs8.as_ref()).map_err(|_| StartError::Key)?;
-        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|_| StartError::Key)?;
-        let spki = spki.as_ref().to_vec();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &spki);
+        let rsa = RsaKey::generate()?;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &rsa.spki);
         Ok(Self {
             id: hex::encode(&digest.as_ref()[..20]),
-            pair,
-            spki,
+            rsa,
         })
     }
 
-    fn signature(&self, message: &[u8]) -> Vec<u8> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message,
-                &mut signature,
-            )
-            .expect("an RSA key signs");
-        signature
-    }
-
     fn jwk(&self) -> Value {
-        let public = self.pair.public_key();
+        let public = self.rsa.pair.public_key();
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         json!({
             "kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.id,
@@ -136,11 +113,11 @@ impl Key {
             name.clone(),
             der(0x30, &times),
             name,
-            self.spki.clone(),
+            self.rsa.spki.clone(),
         ]
         .concat();
         let body = der(0x30, &body);
-        let signature = [vec![0], self.signature(&body)].concat();
+        let signature = [vec![0], self.rsa.sign(&body)].concat();
         let whole = [body, algorithm.to_vec(), der(0x03, &signature)].concat();
         let text = STANDARD.encode(der(0x30, &whole));
         let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();

@@ -59,7 +59,7 @@ use self::tokens::{Caller, Tokens};
 use super::lock::{Mutex, Shared};
 use super::provider::Family;
 use super::usage::Quota;
-use super::{Config, Core, Simulator, StartError};
+use super::{Config, Core, StartError};
 
 pub use settings::{Settings, UnitQuota};
 
@@ -161,6 +161,14 @@ impl Google {
         people.add_organization(name, colleagues, &mut state.rng)
     }
 
+    /// Returns the id of the person outside of all organizations with this address.
+    pub(crate) fn outsider(&self, address: &str) -> Option<String> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let is_address = address.contains('@');
+        is_address.then(|| state.people.outsider(address, &mut state.rng))
+    }
+
     pub(crate) fn person(&self, sub: &str) -> Option<Person> {
         self.state().people.get(sub).cloned()
     }
@@ -230,13 +238,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
         .map(|(_, token)| token.trim())
-}
-
-impl Simulator {
-    /// Changes settings that all products of Google share.
-    pub fn change_google(&self, change: impl FnOnce(&mut Settings)) {
-        self.providers.google.change_settings(change);
-    }
 }
 
 impl Family for Google {

@@ -37,6 +37,8 @@ pub(crate) struct People {
     all: BTreeMap<String, Person>,
     /// Organizations in the order of their creation, each with its administrator first.
     organizations: Vec<Vec<String>>,
+    /// People outside of all organizations, who only share files with members, by their ids.
+    outsiders: BTreeMap<String, Person>,
 }
 
 impl People {
@@ -72,6 +74,26 @@ impl People {
         admin
     }
 
+    /// Returns the id of the person outside of all organizations with this address.
+    pub(crate) fn outsider(&mut self, address: &str, rng: &mut StdRng) -> String {
+        let mut known = self.outsiders.values();
+        if let Some(person) = known.find(|one| one.address.eq_ignore_ascii_case(address)) {
+            return person.sub.clone();
+        }
+        let (name, domain) = address.split_once('@').unwrap_or((address, ""));
+        let person = Person {
+            sub: format!("1{}", digits(rng, 20)),
+            permission_id: format!("0{}", digits(rng, 19)),
+            address: address.to_owned(),
+            name: name.to_owned(),
+            domain: domain.to_owned(),
+            container: 0,
+        };
+        let sub = person.sub.clone();
+        self.outsiders.insert(sub.clone(), person);
+        sub
+    }
+
     /// A domain for an organization with this name, which no other organization has.
     fn free_domain(&self, name: &str) -> String {
         let is_free = |domain: &String| {
@@ -83,8 +105,14 @@ impl People {
         domains.find(is_free).unwrap_or_default()
     }
 
+    /// A member of an organization.
     pub(crate) fn get(&self, sub: &str) -> Option<&Person> {
         self.all.get(sub)
+    }
+
+    /// A member of an organization, or a person outside.
+    pub(crate) fn get_any(&self, sub: &str) -> Option<&Person> {
+        self.get(sub).or_else(|| self.outsiders.get(sub))
     }
 
     /// The person with this id or address.

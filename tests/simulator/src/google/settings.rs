@@ -42,6 +42,8 @@ pub struct Settings {
     pub sync_before_answer: bool,
     /// Changes within this time after the first one share a message.
     pub coalesce_milliseconds: u64,
+    /// Longest lifetime of new channels; `None` is that of their kind.
+    pub max_channel_seconds: Option<i64>,
     /// A stopped channel sends one more message.
     pub late_message: bool,
     /// Delays before the retries of a message, in seconds.
@@ -96,6 +98,7 @@ impl Default for Settings {
             loopback_addresses: true,
             sync_before_answer: false,
             coalesce_milliseconds: 50,
+            max_channel_seconds: None,
             late_message: false,
             retry_seconds: vec![0.5, 1.0, 2.0, 4.0],
         }

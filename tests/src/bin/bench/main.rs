@@ -15,6 +15,7 @@ mod memory;
 mod paced;
 mod peers;
 mod pgbench;
+mod push;
 mod queue;
 mod reads;
 mod report;
@@ -57,6 +58,9 @@ struct Arguments {
     /// Seconds for which `long-transaction` leaves a transaction open.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     open_seconds: u32,
+    /// Messages and files in the accounts of `gmail-mailbox` and `google-drive-files`.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..))]
+    objects: u32,
     /// File with rows of another run in the format of `--json`, which are added to this run's.
     #[arg(long)]
     measured: Option<PathBuf>,
@@ -72,6 +76,7 @@ enum RowName {
     Ingress,
     AckLatency,
     ToFeed,
+    PushToFeed,
     Sustained,
     Queue,
     QueueNoop,
@@ -86,12 +91,17 @@ enum RowName {
     LongTransaction,
     GithubQuota,
     SlackWorkspace,
+    GmailMailbox,
+    GoogleDriveFiles,
 }
 
 impl RowName {
     /// Whether the row takes hours of a fake clock and is measured only on request.
     const fn is_paced(self) -> bool {
-        matches!(self, Self::GithubQuota | Self::SlackWorkspace)
+        matches!(
+            self,
+            Self::GithubQuota | Self::SlackWorkspace | Self::GmailMailbox | Self::GoogleDriveFiles
+        )
     }
 }
 
@@ -157,6 +167,7 @@ async fn measure(name: RowName, arguments: &Arguments, rounds: &mut Rounds) -> a
         RowName::Ingress => rounds.run(name, || webhooks::acknowledged(pgbench)).await,
         RowName::AckLatency => rounds.run(name, || webhooks::ack_latency(seconds)).await,
         RowName::ToFeed => rounds.run(name, || webhooks::to_feed(seconds)).await,
+        RowName::PushToFeed => rounds.run(name, || push::rows(seconds)).await,
         RowName::Sustained => rounds.run(name, || webhooks::sustained(seconds)).await,
         RowName::Queue => {
             rounds
@@ -198,5 +209,15 @@ async fn measure(name: RowName, arguments: &Arguments, rounds: &mut Rounds) -> a
         }
         RowName::GithubQuota => rounds.run(name, paced::github_quota).await,
         RowName::SlackWorkspace => rounds.run(name, paced::slack_workspace).await,
+        RowName::GmailMailbox => {
+            rounds
+                .run(name, || paced::gmail_mailbox(arguments.objects))
+                .await
+        }
+        RowName::GoogleDriveFiles => {
+            rounds
+                .run(name, || paced::google_drive_files(arguments.objects))
+                .await
+        }
     }
 }

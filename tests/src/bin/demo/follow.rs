@@ -37,13 +37,20 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     }
     print_urls(arguments, &teams[0]);
     let sources = wait_for_backfills(&api, teams).await?;
+    let source_width = sources.iter().map(String::len).max().unwrap_or(0);
 
     let mut left = arguments.exit_after;
     while left != Some(0) {
         let mut has_new = false;
         for position in 0..arguments.tenants {
             for source in &sources {
-                has_new |= print_page(&api, &mut all.teams[position], source, &mut left).await?;
+                let team = &mut all.teams[position];
+                let page = read_page(&api, team, source, left).await?;
+                has_new |= page.may_have_more;
+                for signal in &page.signals {
+                    println!("{}", format_signal(&team.name, signal, source_width));
+                    left = left.map(|left| left - 1);
+                }
             }
         }
         if has_new {
@@ -78,31 +85,41 @@ async fn wait_for_backfills(api: &Api, teams: &[Team]) -> anyhow::Result<BTreeSe
     }
 }
 
-/// Prints a page of a team's feed; returns whether there may be more Signals.
-async fn print_page(
+/// A page of a team's feed.
+#[derive(Default)]
+struct Page {
+    signals: Vec<Signal>,
+    may_have_more: bool,
+}
+
+/// Reads the next page of a team's feed, of at most `left` Signals.
+async fn read_page(
     api: &Api,
     team: &mut Team,
     source: &str,
-    left: &mut Option<u64>,
-) -> anyhow::Result<bool> {
+    left: Option<u64>,
+) -> anyhow::Result<Page> {
     let limit = left.map_or(PAGE_SIZE, |left| left.min(PAGE_SIZE));
     if limit == 0 {
-        return Ok(false);
+        return Ok(Page::default());
     }
     let cursor = team.cursors.get(source).map(String::as_str);
     let Some(page) = api.signals(&team.key, source, cursor, limit).await? else {
         team.cursors.remove(source);
-        return Ok(true);
+        return Ok(Page {
+            signals: Vec::new(),
+            may_have_more: true,
+        });
     };
-    for signal in &page.signals {
-        println!("{}", format_signal(&team.name, signal));
-        *left = left.map(|left| left - 1);
-    }
     team.cursors.insert(source.to_owned(), page.next_cursor);
-    Ok(page.has_more || !page.signals.is_empty())
+    Ok(Page {
+        may_have_more: page.has_more || !page.signals.is_empty(),
+        signals: page.signals,
+    })
 }
 
-fn format_signal(team: &str, signal: &Signal) -> String {
+/// A Signal as a line; the provider's column has the width of the longest slug.
+fn format_signal(team: &str, signal: &Signal, source_width: usize) -> String {
     let actor = signal.actor.name.as_deref().unwrap_or(&signal.actor.kind);
     let context = signal.context.name.as_deref().unwrap_or_default();
     let subject = signal.subject.key.as_deref().unwrap_or(context);
@@ -116,7 +133,7 @@ fn format_signal(team: &str, signal: &Signal) -> String {
         .unwrap_or("");
     let title: String = title.chars().take(60).collect();
     format!(
-        "{}  {team:<14} {:<6}  {:<24} {actor:<18} {subject:<32} {title}",
+        "{}  {team:<14} {:<source_width$}  {:<24} {actor:<18} {subject:<32} {title}",
         signal.timestamp.format("%m-%d %H:%M:%S"),
         signal.source,
         signal.kind,
@@ -147,4 +164,25 @@ fn print_urls(arguments: &FollowArguments, team: &Team) {
     println!("  API key of {}, for the Authorize button", team.name);
     println!("                     {}", team.key);
     println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_in_one_column() {
+        let columns = ["slack", "google_calendar"].map(|source| {
+            let signal: Signal = serde_json::from_value(json!({
+                "timestamp": "2026-11-23T10:00:00Z", "source": source, "kind": "a_kind",
+                "actor": { "type": "unknown" }, "subject": {}, "context": {},
+            }))
+            .expect("a Signal");
+            format_signal("Team Aurora", &signal, "google_calendar".len()).find("a_kind")
+        });
+        assert!(columns[0].is_some());
+        assert_eq!(columns[0], columns[1]);
+    }
 }

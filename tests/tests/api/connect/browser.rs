@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use reqwest::Method;
-use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use reqwest::header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE};
 use tests::harness::System;
 use url::Url;
 
 use crate::server::{ApiResponse, read};
 
+/// The header `Accept` of a browser that opens a page.
+const PAGES: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
 /// A browser that does not follow redirects automatically.
 #[derive(Clone)]
 pub(super) struct Browser<'a> {
     system: &'a System,
+    accept: Option<&'static str>,
     cookies: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -23,8 +27,21 @@ impl<'a> Browser<'a> {
         let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
         Self {
             system,
+            accept: None,
             cookies: BTreeMap::from([(provider, session)]),
         }
+    }
+
+    /// The same browser, which asks for pages and not for JSON.
+    pub(super) fn with_pages(mut self) -> Self {
+        self.accept = Some(PAGES);
+        self
+    }
+
+    /// The same browser, which asks for JSON.
+    pub(super) fn with_json(mut self) -> Self {
+        self.accept = Some("application/json");
+        self
     }
 
     pub(super) async fn send(
@@ -41,6 +58,9 @@ impl<'a> Browser<'a> {
         let mut request = self.system.client.request(method.clone(), url.clone());
         if !cookies.is_empty() {
             request = request.header(COOKIE, cookies.join("; "));
+        }
+        if let Some(accept) = self.accept {
+            request = request.header(ACCEPT, accept);
         }
         if method == Method::POST {
             request = request.form(form);

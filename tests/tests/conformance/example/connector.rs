@@ -18,13 +18,11 @@ use shared::connectors::{
     VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRegistry, WebhookRequest,
 };
 use shared::http::{Charge, HttpError, Outbound, ProviderResponse};
-use shared::model::{
-    Actor, Context, ContextKind, ExternalAccount, SignalDraft, SignalKind, StreamSpec, Subject,
-    Subscription, SubscriptionSpec, TimestampSource,
-};
+use shared::model::{ExternalAccount, SignalKind, Subscription};
 use tests::harness::AddedProviders;
 use url::Url;
 
+use super::page;
 use super::webhook::{self, Verifier};
 use super::world::SCOPES;
 
@@ -39,8 +37,6 @@ pub(super) const TOKEN_QUOTA: TokenQuota = TokenQuota {
 };
 const CLIENT_ID: &str = "example-client";
 const ROOT: &str = "root";
-/// The kind of streams that have a subscription each.
-const SUBSCRIBED: &str = "events:";
 
 /// Adds both products to the processes of a system.
 #[derive(Debug)]
@@ -329,7 +325,7 @@ impl Connector for Example {
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
         let key = &request.stream.key;
         if key == ROOT {
-            return Ok(list(&self.get(&request.access, "streams").await?));
+            return Ok(page::list(&self.get(&request.access, "streams").await?));
         }
         let seen = request.cursor.as_ref().and_then(Value::as_u64);
         let response = self.get(&request.access, &format!("streams/{key}")).await?;
@@ -340,7 +336,7 @@ impl Connector for Example {
             signals: numbers
                 .into_iter()
                 .filter(|number| Some(*number) > seen)
-                .map(|number| self.signal(key, number, request.upper_bound))
+                .map(|number| page::signal(self.descriptor.slug, key, number, request.upper_bound))
                 .collect(),
             has_more: response["has_more"] == true,
             ..SyncPage::empty(json!(last))
@@ -384,57 +380,6 @@ impl Connector for Example {
             // It no longer exists.
             Ok(_) | Err(ConnectorError::Denied { .. }) => Ok(()),
             Err(error) => Err(error),
-        }
-    }
-}
-
-/// The streams that the provider lists, with a subscription for each that has pushes.
-fn list(response: &Value) -> SyncPage {
-    let keys = response["streams"].as_array().into_iter().flatten();
-    let keys: Vec<&str> = keys.filter_map(Value::as_str).collect();
-    let subscribed = keys.iter().filter(|key| key.starts_with(SUBSCRIBED));
-    SyncPage {
-        streams: keys
-            .iter()
-            .map(|key| StreamSpec {
-                key: (*key).to_owned(),
-                resource_id: None,
-                target: Value::Null,
-            })
-            .collect(),
-        subscriptions: subscribed
-            .map(|key| SubscriptionSpec {
-                resource: (*key).to_owned(),
-                target: Value::Null,
-            })
-            .collect(),
-        ..SyncPage::empty(Value::Null)
-    }
-}
-
-impl Example {
-    fn signal(&self, stream: &str, number: u64, timestamp: DateTime<Utc>) -> SignalDraft {
-        let raw = serde_json::value::to_raw_value(&json!({ "number": number }));
-        SignalDraft {
-            kind: SignalKind::MessagePosted,
-            dedupe_key: format!("{}:{stream}:{number}", self.descriptor.slug),
-            timestamp,
-            timestamp_source: TimestampSource::Received,
-            actor: Actor::unknown(),
-            subject: Subject {
-                kind: "message".to_owned(),
-                id: format!("{stream}:{number}"),
-                key: None,
-                title: None,
-                url: None,
-            },
-            context: Context {
-                kind: ContextKind::Calendar,
-                id: stream.to_owned(),
-                name: None,
-            },
-            normalized: json!({}),
-            raw: raw.expect("JSON"),
         }
     }
 }

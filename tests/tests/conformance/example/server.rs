@@ -156,7 +156,7 @@ impl Drop for Provider {
 
 type Parameters = HashMap<String, String>;
 
-/// The consent page: the person consents at once.
+/// The consent page: the person consents immediately.
 async fn authorize(Query(query): Query<Parameters>) -> Redirect {
     let mut target = Url::parse(&query["redirect_uri"]).expect("a URL");
     target

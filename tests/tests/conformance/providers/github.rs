@@ -17,6 +17,8 @@ pub(crate) fn provider() -> Provider {
         expire: |_, _| json!({ "expire": "installation" }),
         revoke: None,
         subscriptions: 0,
+        connection_webhook: None,
+        rejected_requests: 30,
         pace: PACE,
     }
 }

@@ -20,6 +20,8 @@ pub(crate) fn provider() -> Provider {
         revoke: Some(|account, _| json!({ "revoke": account })),
         // The primary calendar and another one.
         subscriptions: 2,
+        connection_webhook: None,
+        rejected_requests: 30,
         pace: PACE,
     }
 }

@@ -18,6 +18,8 @@ pub(crate) fn provider() -> Provider {
         revoke: Some(|account, _| json!({ "revoke": account })),
         // The person's log and a shared drive's.
         subscriptions: 2,
+        connection_webhook: None,
+        rejected_requests: 30,
         pace: PACE,
     }
 }

@@ -17,6 +17,8 @@ pub(crate) fn provider() -> Provider {
         expire: |_, admin| json!({ "expire": admin }),
         revoke: Some(|_, admin| json!({ "revoke": admin })),
         subscriptions: 1,
+        connection_webhook: None,
+        rejected_requests: 30,
         pace: PACE,
     }
 }

@@ -18,6 +18,8 @@ pub(crate) fn provider() -> Provider {
         expire: |account, _| json!({ "expire": account }),
         revoke: Some(|account, _| json!({ "revoke": account })),
         subscriptions: 0,
+        connection_webhook: None,
+        rejected_requests: 30,
         pace: PACE,
     }
 }

@@ -88,6 +88,62 @@ async fn useless_consent_is_revoked_unless_shared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn flow_that_fails_after_the_consent_leaves_no_grant() {
+    let system = start().await;
+    let (account, admin) = system.accounts_at(SLUG).await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    for (count, pattern) in [
+        (1, "GET /google/v1/userinfo"),
+        (2, "GET /google/drive/v3/about"),
+    ] {
+        let outage = json!({
+            "target": "request", "pattern": pattern, "effect": "status", "status": 503,
+        });
+        system.sim("faults", outage).await;
+        let failed = tenant.run_connect_flow(SLUG, &account, &admin).await;
+        assert_eq!(failed.status().as_u16(), 502, "{pattern}");
+        assert_eq!(revocations(&system).await, count, "{pattern}");
+        system.clear_faults().await;
+    }
+    tenant.connect_to(SLUG, &account, &admin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_consent_ends_no_racing_connection() {
+    let system = start().await;
+    let (account, admin) = system.accounts_at(SLUG).await.remove(0);
+    let (acme, globex) = (system.tenant("Acme").await, system.tenant("Globex").await);
+    let slow = json!({
+        "target": "request", "pattern": "POST /google/revoke", "effect": "slow", "seconds": 3.0,
+        "count": 1,
+    });
+    system.sim("faults", slow).await;
+    withhold(&system, &[METADATA]).await;
+    let rejected = globex.run_connect_flow(SLUG, &account, &admin);
+    let racing = async {
+        eventually("the rejected grant is being revoked", async || {
+            system.faults().await.is_empty()
+        })
+        .await;
+        withhold(&system, &[]).await;
+        acme.run_connect_flow(SLUG, &account, &admin).await
+    };
+    let (rejected, racing) = tokio::join!(rejected, racing);
+    assert!(!rejected.status().is_success(), "{}", rejected.status());
+    // Its tokens end as well, so it must not count as connected.
+    assert_eq!(racing.status().as_u16(), 400);
+    assert_eq!(revocations(&system).await, 1);
+    let connection = acme.connect_to(SLUG, &account, &admin).await;
+    system.drain().await;
+    let path = format!("/v1/connections/{connection}");
+    let shown = acme.get(&path).await;
+    assert_eq!(
+        (&shown["status"], &shown["last_error"]),
+        (&json!("active"), &Value::Null)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ending_grant_has_a_warning() {
     let system = start().await;
     system

@@ -14,11 +14,11 @@ use serde_json::value::RawValue;
 
 use super::cursor::{Tag, load};
 use super::{OVERLAP, Reader, continued_page, earlier, last_page, part_before, rows};
-use crate::connectors::SyncPage;
 use crate::connectors::github::client::ApiError;
 use crate::connectors::github::normalize::{Envelope, pulls};
 use crate::connectors::github::wire::{PullRequest, Review, WireError, read};
 use crate::connectors::page::PageContent;
+use crate::connectors::{SyncPage, SyncRequest};
 use crate::model::SignalDraft;
 
 /// Maximum number of calls for reviews per page.
@@ -42,10 +42,10 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    const fn begin(floor: DateTime<Utc>) -> Self {
+    fn begin(request: &SyncRequest) -> Self {
         Self {
-            floor,
-            high: floor,
+            floor: request.floor(),
+            high: request.read_from(),
             walk: None,
             tag: None,
         }
@@ -92,8 +92,8 @@ pub(super) struct Pending {
 
 /// Reads a page of the list or some reviews.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
-    let floor = reader.request.floor();
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
+    let request = reader.request;
+    let mut cursor: Cursor = load(request)?.unwrap_or_else(|| Cursor::begin(request));
     match cursor.walk.take() {
         Some(mut walk) if !walk.reviews.is_empty() => {
             let content = read_reviews(reader, cursor.floor, &mut walk).await?;

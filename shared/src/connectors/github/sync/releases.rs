@@ -12,7 +12,7 @@ use crate::connectors::github::client::{ApiError, Response};
 use crate::connectors::github::normalize::{Envelope, releases};
 use crate::connectors::github::wire::{Release, WireError, read};
 use crate::connectors::page::PageContent;
-use crate::connectors::{ConnectorError, SyncPage};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Interval at which the whole list is read.
 const FULL_INTERVAL: Duration = Duration::hours(24);
@@ -36,10 +36,10 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    const fn begin(floor: DateTime<Utc>) -> Self {
+    fn begin(request: &SyncRequest) -> Self {
         Self {
-            floor,
-            high: floor,
+            floor: request.floor(),
+            high: request.read_from(),
             full_at: None,
             walk: None,
             tag: None,
@@ -71,8 +71,9 @@ pub(super) struct Walk {
 
 /// Reads a page.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
-    let (floor, upper_bound) = (reader.request.floor(), reader.request.upper_bound);
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
+    let request = reader.request;
+    let upper_bound = request.upper_bound;
+    let mut cursor: Cursor = load(request)?.unwrap_or_else(|| Cursor::begin(request));
     let walk = cursor.walk.take();
     let is_first = walk.is_none();
     let mut walk = walk.unwrap_or_else(|| Walk {

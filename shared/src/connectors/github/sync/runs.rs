@@ -12,11 +12,11 @@ use url::Url;
 
 use super::cursor::{Tag, load};
 use super::{Reader, continued_page, earlier, last_page, part_before, query_time};
-use crate::connectors::SyncPage;
 use crate::connectors::github::client::ApiError;
 use crate::connectors::github::normalize::{Envelope, code};
 use crate::connectors::github::wire::{WireError, WorkflowRun, WorkflowRunList, read};
 use crate::connectors::page::PageContent;
+use crate::connectors::{SyncPage, SyncRequest};
 
 /// Look-back for repeated runs.
 const LOOK_BACK: Duration = Duration::days(3);
@@ -63,10 +63,10 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    const fn begin(floor: DateTime<Utc>) -> Self {
+    fn begin(request: &SyncRequest) -> Self {
         Self {
-            floor,
-            high: floor,
+            floor: request.floor(),
+            high: request.read_from(),
             open_since: None,
             looked_back: None,
             from: None,
@@ -162,8 +162,9 @@ impl Walk {
 
 /// Reads a page.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
-    let (floor, upper_bound) = (reader.request.floor(), reader.request.upper_bound);
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
+    let request = reader.request;
+    let upper_bound = request.upper_bound;
+    let mut cursor: Cursor = load(request)?.unwrap_or_else(|| Cursor::begin(request));
     let walk = cursor.walk.take();
     let is_first = walk.is_none();
     let mut walk = walk.unwrap_or_else(|| Walk::begin(&cursor, upper_bound));

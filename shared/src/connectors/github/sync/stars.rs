@@ -15,7 +15,7 @@ use crate::connectors::github::client::{ApiError, Response};
 use crate::connectors::github::normalize::starred;
 use crate::connectors::github::wire::{Stargazer, WireError, read};
 use crate::connectors::page::PageContent;
-use crate::connectors::{ConnectorError, SyncPage};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Media type whose responses have `starred_at`.
 const MEDIA_TYPE_WITH_TIMES: &str = "application/vnd.github.star+json";
@@ -41,10 +41,10 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    const fn begin(floor: DateTime<Utc>) -> Self {
+    fn begin(request: &SyncRequest) -> Self {
         Self {
-            floor,
-            high: floor,
+            floor: request.floor(),
+            high: request.read_from(),
             tail: None,
             walk: None,
             tag: None,
@@ -76,8 +76,8 @@ pub(super) struct Walk {
 
 /// Reads a page.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
-    let floor = reader.request.floor();
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
+    let request = reader.request;
+    let mut cursor: Cursor = load(request)?.unwrap_or_else(|| Cursor::begin(request));
     let walk = cursor.walk.take();
     let is_first = walk.is_none();
     let url = match walk

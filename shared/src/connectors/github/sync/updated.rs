@@ -21,7 +21,7 @@ use crate::connectors::github::normalize::{Envelope, RepositoryRef, comments, is
 use crate::connectors::github::wire::{Comment, Issue, Timestamp, WireError, read};
 use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::{ConnectorError, SyncPage};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use crate::model::SignalDraft;
 
 /// Subtracted from `since`, which GitHub may treat as exclusive.
@@ -92,10 +92,10 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    const fn begin(floor: DateTime<Utc>) -> Self {
+    fn begin(request: &SyncRequest) -> Self {
         Self {
-            floor,
-            high: floor,
+            floor: request.floor(),
+            high: request.read_from(),
             since: None,
             walk: None,
             tag: None,
@@ -124,8 +124,8 @@ pub(super) struct Walk {
 
 /// Reads a page.
 pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, ApiError> {
-    let floor = reader.request.floor();
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
+    let request = reader.request;
+    let mut cursor: Cursor = load(request)?.unwrap_or_else(|| Cursor::begin(request));
     match cursor.walk.take() {
         None => newest(reader, kind, cursor).await,
         Some(walk) => older(reader, kind, cursor, walk).await,

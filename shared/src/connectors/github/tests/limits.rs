@@ -29,6 +29,7 @@ pub(super) fn root_request() -> SyncRequest {
         cursor: None,
         backfill_from: now() - Duration::days(90),
         upper_bound: now(),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: crate::http::Priority::Poll,

@@ -37,6 +37,9 @@ struct Cursor {
 /// Position in the list of messages.
 #[derive(Debug, Serialize, Deserialize)]
 struct Backfill {
+    /// Lower bound of the list. A resync does not read the whole time since the floor again: each
+    /// message costs a call.
+    from: DateTime<Utc>,
     /// Next page.
     #[serde(default)]
     page: Option<String>,
@@ -103,6 +106,7 @@ async fn start(
         history: history.ok_or_else(|| permanent_error("the profile names no position"))?,
         page: None,
         backfill: Some(Backfill {
+            from: request.read_from(),
             page: None,
             history_read_at: mailbox.client.now(),
         }),
@@ -139,7 +143,7 @@ async fn read_history(
 
 /// The part of the list that a page has read.
 struct ListRead {
-    /// The next part; `None` if the rest of the list lies before the floor.
+    /// The next part; `None` if the rest of the list lies before its lower bound.
     next: Option<Backfill>,
     progress: f32,
 }
@@ -153,7 +157,8 @@ async fn read_list(
     content: &mut PageContent,
 ) -> Result<ListRead, ConnectorError> {
     // The search excludes its own second.
-    let search = format!("after:{}", floor.timestamp().saturating_sub(1));
+    let from = backfill.from;
+    let search = format!("after:{}", from.timestamp().saturating_sub(1));
     let search = Some(search.as_str()).filter(|_| mailbox.scope.is_searchable());
     let size = request.page_size(PAGE);
     let list = mailbox
@@ -166,16 +171,16 @@ async fn read_list(
         .map(|(id, _)| id)
         .collect();
     let times = read_messages(mailbox, floor, ids, content).await?;
-    // The list is ordered by time, though not strictly: a page must lie before the floor as a whole.
-    let is_past_floor = !times.is_empty() && times.iter().all(|at| *at < floor);
-    let next = list.next_page.filter(|_| !is_past_floor);
+    // The list is ordered by time, though not strictly: a page must lie before the bound as a whole.
+    let is_past = !times.is_empty() && times.iter().all(|at| *at < from);
+    let next = list.next_page.filter(|_| !is_past);
     let oldest = times.iter().min().copied().unwrap_or(request.upper_bound);
     Ok(ListRead {
         next: next.map(|page| Backfill {
             page: Some(page),
             ..*backfill
         }),
-        progress: 1.0 - part_before(oldest, floor, request.upper_bound),
+        progress: 1.0 - part_before(oldest, from, request.upper_bound),
     })
 }
 

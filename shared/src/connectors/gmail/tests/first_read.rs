@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use super::sync::{calls, floor, history, hold_messages, keys, read, respond, set};
+use super::sync::{calls, floor, history, hold_messages, keys, read, request, respond, set};
 use super::{connector_with_clock, gmail, now};
 use crate::clock::ManualClock;
+use crate::connectors::{Connector, SyncRequest};
 
 /// A list of `total` messages, one per minute, in pages of the requested size.
 fn list(request: &Request, total: usize) -> Value {
@@ -66,6 +67,34 @@ async fn first_read_searches_with_readonly_only() {
             search
         );
     }
+}
+
+#[tokio::test]
+async fn resync_keeps_floor() {
+    let (server, gmail) = gmail(&[("GMAIL_SCOPE", "readonly")]).await;
+    hold_messages(&server).await;
+    respond(&server, "profile", 200, json!({ "historyId": "1" })).await;
+    let age = |days| TimeDelta::days(days).num_minutes();
+    // A page that lies before the lower bound ends the list.
+    let list = json!({ "messages": [{ "id": format!("m{}", age(8)) }], "nextPageToken": "n" });
+    respond(&server, "messages", 200, list).await;
+    let resync_from = now() - TimeDelta::days(7);
+    let restart = SyncRequest {
+        resync_from: Some(resync_from),
+        ..request("messages", None)
+    };
+    let page = gmail.sync(restart).await.expect("a page");
+    assert!(page.cursor["backfill"].is_null(), "{}", page.cursor);
+    let requests = server.received_requests().await.expect("requests");
+    let search = format!("after:{}", resync_from.timestamp() - 1);
+    let mut query = requests[1].url.query_pairs();
+    assert!(query.any(|(name, value)| name == "q" && value == search));
+    // Mail with an earlier time since the floor is a fact, whenever it arrives.
+    let (since, before) = (format!("m{}", age(29)), format!("m{}", age(31)));
+    let rest = json!({ "historyId": "2" });
+    respond(&server, "history", 200, history(&[&since, &before], &rest)).await;
+    let page = read(&gmail, Some(page.cursor)).await;
+    assert_eq!(keys(&page), set(&[&since]));
 }
 
 #[tokio::test]

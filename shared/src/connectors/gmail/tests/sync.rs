@@ -13,7 +13,7 @@ use crate::connectors::{Connector, ConnectorError, SyncPage, SyncRequest};
 use crate::http::Priority;
 use crate::model::StreamSpec;
 
-fn request(stream: &str, cursor: Option<Value>) -> SyncRequest {
+pub(super) fn request(stream: &str, cursor: Option<Value>) -> SyncRequest {
     SyncRequest {
         access: access(),
         stream: StreamSpec {
@@ -24,6 +24,7 @@ fn request(stream: &str, cursor: Option<Value>) -> SyncRequest {
         cursor,
         backfill_from: floor(),
         upper_bound: now(),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: Priority::Poll,

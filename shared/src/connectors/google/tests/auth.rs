@@ -1,5 +1,7 @@
 //! Consent, refresh and revocation.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -139,6 +141,32 @@ async fn useless_consent_is_rejected_with_its_grant() {
             assert_eq!(token.expose_secret(), "r-token");
         }
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn grant_of_a_failed_flow_is_handed_over() {
+    let claims = URL_SAFE_NO_PAD.encode(json!({ "sub": "1001" }).to_string());
+    for (id_token, is_known) in [
+        (json!(format!("e30.{claims}.c2ln")), true),
+        (json!("e30.e30.c2ln"), false),
+        (json!("no token"), false),
+        (Value::Null, false),
+    ] {
+        let family = Family::start().await;
+        family.mock("/userinfo/v1/userinfo", 503, json!({})).await;
+        let tokens = json!({ "refresh_token": "r-token", "id_token": id_token });
+        family.mock_consent(GRANTED, tokens).await;
+        match family.exchange().await {
+            Err(Ok(CallbackOutcome::Failed { error, grant })) if is_known => {
+                assert_eq!(error.code(), "transient");
+                assert_eq!(grant.account.stable_id, "1001");
+                let token = grant.refresh_token.expect("a token to revoke");
+                assert_eq!(token.expose_secret(), "r-token");
+            }
+            Err(Err(error)) if !is_known => assert_eq!(error.code(), "transient"),
+            other => panic!("{id_token}: {other:?}"),
+        }
     }
 }
 

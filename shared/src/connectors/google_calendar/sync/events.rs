@@ -2,8 +2,8 @@
 //!
 //! The first read pages through the whole calendar without its rows, for the token only, and then
 //! through the events that were changed since the floor. A change in between comes again with the
-//! token, with the same dedupe key. An expired token restarts the stream, and that read of the
-//! past has the deletions that the token's changes would have had.
+//! token, with the same dedupe key. An expired token restarts the stream, and the events that were
+//! changed since the last complete read have the deletions that the token's changes would have had.
 //!
 //! Google rejects a token whose request has other parameters than the one that issued it, so
 //! these are constants, or stored with the token.
@@ -42,8 +42,11 @@ const TOO_LONG_AGO: &str = "updatedMinTooLongAgo";
 /// Position in a calendar.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Start of the first read, in milliseconds since 1970: earlier facts are not emitted.
+    /// The stream's floor, in milliseconds since 1970: earlier facts are not emitted.
     floor: i64,
+    /// Lower bound of the read of the past, in milliseconds since 1970; without it, the floor.
+    #[serde(default)]
+    from: Option<i64>,
     /// Rows per page, which is a parameter of the token.
     size: u32,
     /// Token of the changes after the last complete read.
@@ -75,9 +78,9 @@ impl Walk {
 enum List {
     /// The whole calendar without its rows, for the token at its end.
     Token,
-    /// The events that were changed since the floor.
+    /// The events that were changed since the lower bound.
     Past,
-    /// The whole calendar, where the floor lies before the changes that Google remembers.
+    /// The whole calendar, where that bound lies before the changes that Google remembers.
     Everything,
     /// The changes since the token.
     Changes,
@@ -87,15 +90,11 @@ impl Cursor {
     fn load(request: &SyncRequest) -> Result<Self, ConnectorError> {
         Ok(load_cursor(request)?.unwrap_or_else(|| Self {
             floor: request.floor().timestamp_millis(),
+            from: request.resync_from.map(|from| from.timestamp_millis()),
             size: PAGE,
             sync: None,
             walk: None,
         }))
-    }
-
-    fn floor(&self) -> DateTime<Utc> {
-        let floor = Utc.timestamp_millis_opt(self.floor);
-        floor.single().unwrap_or_default()
     }
 
     /// The first list of a run. The reconciliation pass reads the past, and needs no token.
@@ -139,7 +138,7 @@ pub(super) async fn read_page(
         let context = NormalizeContext {
             calendar,
             name: request.stream.target[NAME].as_str(),
-            floor: cursor.floor(),
+            floor: at(cursor.floor),
             received_at: request.upper_bound,
         };
         normalize_rows(&context, &rows)
@@ -165,6 +164,11 @@ pub(super) async fn read_page(
     })
 }
 
+fn at(milliseconds: i64) -> DateTime<Utc> {
+    let at = Utc.timestamp_millis_opt(milliseconds);
+    at.single().unwrap_or_default()
+}
+
 /// A page after which the run continues.
 fn continued(cursor: &Cursor, content: PageContent) -> Result<SyncPage, ConnectorError> {
     Ok(SyncPage {
@@ -185,12 +189,13 @@ async fn fetch(
         ..call(&request.access, "list_events", EVENTS)
     };
     let size = request.page_size(cursor.size).to_string();
-    let floor = cursor.floor().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let from = at(cursor.from.unwrap_or(cursor.floor));
+    let from = from.to_rfc3339_opts(SecondsFormat::Millis, true);
     let mut query = PARAMETERS.to_vec();
     query.push(("maxResults", size.as_str()));
     match walk.list {
         List::Token => query.push(("fields", TOKEN_FIELDS)),
-        List::Past => query.push(("updatedMin", floor.as_str())),
+        List::Past => query.push(("updatedMin", from.as_str())),
         List::Everything => {}
         List::Changes => query.extend(cursor.sync.as_deref().map(|token| ("syncToken", token))),
     }

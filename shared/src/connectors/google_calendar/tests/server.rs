@@ -101,6 +101,7 @@ pub(super) fn request(stream: &str, cursor: Option<Value>) -> SyncRequest {
         cursor,
         backfill_from: at("2026-11-01T00:00:00Z"),
         upper_bound: at("2026-11-23T12:00:00Z"),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: Priority::Poll,

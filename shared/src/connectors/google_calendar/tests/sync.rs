@@ -194,6 +194,34 @@ async fn restart_after_gone_reports_cancellations() {
 }
 
 #[tokio::test]
+async fn resync_keeps_floor() {
+    let calendars = Calendars::start().await;
+    calendars.answer(200, json!({ "nextSyncToken": "b" })).await;
+    let mut restart = request(STREAM, None);
+    restart.resync_from = Some(at("2026-11-20T00:00:00Z"));
+    let page = calendars.connector.sync(restart).await.expect("a page");
+    calendars
+        .answer(200, json!({ "items": rows("edited") }))
+        .await;
+    let pages = run(&calendars, Some(page.cursor)).await;
+    let query = calendars.last_query().await;
+    let updated_min = value(&query, "updatedMin");
+    assert_eq!(updated_min, Some("2026-11-20T00:00:00.000Z"));
+    let floor = at("2026-11-01T00:00:00Z");
+    assert_eq!(pages[0].cursor["floor"], floor.timestamp_millis());
+    let first_read = {
+        let calendars = Calendars::start().await;
+        calendars.answer(200, json!({ "nextSyncToken": "b" })).await;
+        calendars
+            .answer(200, json!({ "items": rows("edited") }))
+            .await;
+        run(&calendars, None).await.pop().expect("a page")
+    };
+    assert!(!first_read.signals.is_empty());
+    assert_eq!(dedupe_keys(&pages[0]), dedupe_keys(&first_read));
+}
+
+#[tokio::test]
 async fn unknown_token_restarts_stream() {
     let calendars = Calendars::start().await;
     let mut past = changes_since("a");

@@ -43,9 +43,10 @@ const FIELDS: [&str; 9] = [
 /// Position in the site, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Start of the backfill: earlier facts are not emitted.
+    /// The stream's floor: earlier facts are not emitted.
     floor: i64,
-    /// The latest change that was read; `None` until the first walk is complete.
+    /// The latest change that was read; `None` until the first walk is complete. A resync begins at
+    /// the end of the last complete read.
     #[serde(default)]
     high: Option<i64>,
     /// The current walk; `None` between runs.
@@ -89,7 +90,7 @@ pub(super) async fn read_page(
     }
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_else(|| Cursor {
         floor: request.floor().timestamp_millis(),
-        high: None,
+        high: request.resync_from.map(|from| from.timestamp_millis()),
         walk: None,
     });
     let mut walk = cursor

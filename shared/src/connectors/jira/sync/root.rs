@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::list::{self, ListPage};
 use super::{BOARDS, ISSUES, SPRINTS, VERSIONS, WORKLOGS, call};
 use crate::connectors::cursor::{load_cursor, save_cursor};
-use crate::connectors::jira::client::{ApiError, Call, Client, Response};
+use crate::connectors::jira::client::{ApiError, Client};
 use crate::connectors::jira::wire::{Project, WireError, read};
 use crate::connectors::jira::{directory, subscriptions};
 use crate::connectors::rows::UnreadableRows;
@@ -21,6 +22,8 @@ use crate::connectors::{ConnectorError, SyncPage, SyncRequest, UnreadableRow};
 use crate::model::StreamSpec;
 
 const PAGE: u32 = 50;
+/// Path of the list of boards.
+const BOARD_LIST: [&str; 4] = ["rest", "agile", "1.0", "board"];
 
 /// Position in the lists.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -46,13 +49,6 @@ struct Cursor {
     /// Boards with sprints that the last pass listed.
     #[serde(default)]
     known_board_ids: BTreeSet<u64>,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    values: Vec<Box<RawValue>>,
-    #[serde(default, rename = "isLast")]
-    is_last: bool,
 }
 
 #[derive(Deserialize)]
@@ -89,31 +85,22 @@ async fn read_projects(
         streams.extend([ISSUES, WORKLOGS].map(|name| stream(name.to_owned(), None)));
     }
     let call = call(request, "list_projects");
-    let start = cursor.start.to_string();
-    let limit = request.page_size(PAGE).to_string();
-    let query = [
-        ("startAt", start.as_str()),
-        ("maxResults", limit.as_str()),
-        ("orderBy", "key"),
-    ];
     let path = ["rest", "api", "3", "project", "search"];
-    let response = client.get(&call, &path, &query).await?;
-    let page: Page = response.json()?;
-    client.record_cost(&call, page.values.len()).await;
+    let range = (cursor.start, request.page_size(PAGE));
+    let order = Some(("orderBy", "key"));
+    let response = list::request_page(client, &call, &path, range, order).await?;
+    let page = ListPage::read(client, &call, &response).await?;
     let mut unreadable = UnreadableRows::default();
-    for raw in &page.values {
+    for raw in page.rows() {
         if let Some((id, key)) = unreadable.take(raw, read_project(raw)) {
             streams.push(stream(format!("{VERSIONS}{id}"), Some(id)));
             cursor.keys.insert(key);
         }
     }
     cursor.is_partial |= !unreadable.is_empty();
-    if page.is_last || page.values.is_empty() {
-        cursor.in_boards = true;
-        cursor.start = 0;
-    } else {
-        cursor.start = cursor.start.saturating_add(page.values.len());
-    }
+    let next = page.next_start(cursor.start);
+    cursor.in_boards = next.is_none();
+    cursor.start = next.unwrap_or_default();
     Ok(SyncPage {
         streams,
         directory_updates,
@@ -137,16 +124,14 @@ async fn read_boards(
     mut cursor: Cursor,
 ) -> Result<SyncPage, ConnectorError> {
     let call = call(request, "list_boards");
-    let response = match list_boards(client, &call, cursor.start, request.page_size(PAGE)).await {
+    let range = (cursor.start, request.page_size(PAGE));
+    let response = match list::request_page(client, &call, &BOARD_LIST, range, None).await {
         Ok(response) => response,
         Err(error) => return keep_boards(cursor, error),
     };
-    let page: Page = response.json()?;
-    client.record_cost(&call, page.values.len()).await;
+    let page = ListPage::read(client, &call, &response).await?;
     let mut unreadable = UnreadableRows::default();
-    let mut found = unreadable.read_all(page.values.iter().map(AsRef::as_ref), |raw| {
-        read::<Board>("board", raw)
-    });
+    let mut found = unreadable.read_all(page.rows(), |raw| read::<Board>("board", raw));
     // Kanban boards have no sprints.
     found.retain(|(board, _)| board.kind.as_deref() != Some("kanban"));
     cursor
@@ -158,10 +143,10 @@ async fn read_boards(
         .map(|(board, _)| sprints_of(board.id))
         .collect();
     let unreadable_rows = unreadable.into_rows();
-    if page.is_last || page.values.is_empty() {
+    let Some(next) = page.next_start(cursor.start) else {
         return finish(cursor, streams, unreadable_rows);
-    }
-    cursor.start = cursor.start.saturating_add(page.values.len());
+    };
+    cursor.start = next;
     Ok(SyncPage {
         streams,
         unreadable_rows,
@@ -231,26 +216,13 @@ pub(super) async fn read_board_list(
     request: &SyncRequest,
 ) -> Result<SyncPage, ConnectorError> {
     let call = call(request, "list_boards");
-    match list_boards(client, &call, 0, 1).await {
+    match list::request_page(client, &call, &BOARD_LIST, (0, 1), None).await {
         Ok(_) => Ok(SyncPage::empty(json!({}))),
         Err(error) => Err(match error.cause {
             ConnectorError::Permanent(source) => ConnectorError::denied(source),
             other => other,
         }),
     }
-}
-
-async fn list_boards(
-    client: &Client,
-    call: &Call<'_>,
-    start: usize,
-    limit: u32,
-) -> Result<Response, ApiError> {
-    let (start, limit) = (start.to_string(), limit.to_string());
-    let query = [("startAt", start.as_str()), ("maxResults", limit.as_str())];
-    client
-        .get(call, &["rest", "agile", "1.0", "board"], &query)
-        .await
 }
 
 fn sprints_of(board: u64) -> StreamSpec {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
+use super::list::{self, ListPage};
 use crate::connectors::cursor::{load_cursor, save_cursor};
 use crate::connectors::jira::client::{ApiError, Client};
 use crate::connectors::jira::normalize::{self, NormalizeContext};
@@ -30,26 +31,15 @@ pub(super) async fn read_page(
     request: &SyncRequest,
     board: &str,
 ) -> Result<SyncPage, ConnectorError> {
-    #[derive(Deserialize)]
-    struct Page {
-        values: Vec<Box<RawValue>>,
-        #[serde(default, rename = "isLast")]
-        is_last: bool,
-    }
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or(Cursor {
         floor: request.floor(),
         start: 0,
     });
     let call = call(request, "list_sprints");
-    let start = cursor.start.to_string();
-    let limit = request.page_size(PAGE).to_string();
-    let query = [
-        ("startAt", start.as_str()),
-        ("maxResults", limit.as_str()),
-        ("state", "active,future,closed"),
-    ];
     let path = ["rest", "agile", "1.0", "board", board, "sprint"];
-    let response = match client.get(&call, &path, &query).await {
+    let range = (cursor.start, request.page_size(PAGE));
+    let states = Some(("state", "active,future,closed"));
+    let response = match list::request_page(client, &call, &path, range, states).await {
         Ok(response) => response,
         // The board does not support sprints.
         Err(ApiError {
@@ -58,8 +48,7 @@ pub(super) async fn read_page(
         }) => return Ok(SyncPage::empty(save_cursor(&cursor)?)),
         Err(error) => return Err(error.cause),
     };
-    let page: Page = response.json()?;
-    client.record_cost(&call, page.values.len()).await;
+    let page = ListPage::read(client, &call, &response).await?;
     let context = NormalizeContext {
         account: &request.access.account,
         directory: &request.directory,
@@ -85,17 +74,13 @@ pub(super) async fn read_page(
         }
         Ok::<_, WireError>(signals)
     };
-    for raw in &page.values {
+    for raw in page.rows() {
         normalized.take(raw, facts(raw));
     }
-    let has_more = !page.is_last && !page.values.is_empty();
-    cursor.start = if has_more {
-        cursor.start.saturating_add(page.values.len())
-    } else {
-        0
-    };
+    let next = page.next_start(cursor.start);
+    cursor.start = next.unwrap_or_default();
     Ok(SyncPage {
-        has_more,
+        has_more: next.is_some(),
         ..normalized.into_page(save_cursor(&cursor)?)
     })
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
+use super::list::{self, ListPage};
 use crate::connectors::cursor::{load_cursor, save_cursor};
 use crate::connectors::jira::client::Client;
 use crate::connectors::jira::normalize::{self, NormalizeContext};
@@ -39,25 +40,13 @@ pub(super) async fn read_page(
     request: &SyncRequest,
     project: &str,
 ) -> Result<SyncPage, ConnectorError> {
-    #[derive(Deserialize)]
-    struct Page {
-        values: Vec<Box<RawValue>>,
-        #[serde(default, rename = "isLast")]
-        is_last: bool,
-    }
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_default();
     let call = call(request, "list_versions");
-    let start = cursor.start.to_string();
-    let limit = request.page_size(PAGE).to_string();
-    let query = [
-        ("startAt", start.as_str()),
-        ("maxResults", limit.as_str()),
-        ("orderBy", "sequence"),
-    ];
     let path = ["rest", "api", "3", "project", project, "version"];
-    let response = client.get(&call, &path, &query).await?;
-    let page: Page = response.json()?;
-    client.record_cost(&call, page.values.len()).await;
+    let range = (cursor.start, request.page_size(PAGE));
+    let order = Some(("orderBy", "sequence"));
+    let response = list::request_page(client, &call, &path, range, order).await?;
+    let page = ListPage::read(client, &call, &response).await?;
     let context = NormalizeContext {
         account: &request.access.account,
         directory: &request.directory,
@@ -82,18 +71,14 @@ pub(super) async fn read_page(
         }
         Ok::<_, WireError>(signals)
     };
-    for raw in &page.values {
+    for raw in page.rows() {
         normalized.take(raw, facts(raw));
     }
-    let has_more = !page.is_last && !page.values.is_empty();
-    cursor.start = if has_more {
-        cursor.start.saturating_add(page.values.len())
-    } else {
-        0
-    };
-    cursor.is_initialized |= !has_more;
+    let next = page.next_start(cursor.start);
+    cursor.start = next.unwrap_or_default();
+    cursor.is_initialized |= next.is_none();
     Ok(SyncPage {
-        has_more,
+        has_more: next.is_some(),
         ..normalized.into_page(save_cursor(&cursor)?)
     })
 }

@@ -22,7 +22,7 @@ const PAGE: u32 = 1000;
 /// Position in the site, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Start of the backfill: earlier worklogs are not emitted.
+    /// The stream's floor: earlier worklogs are not emitted.
     floor: i64,
     /// Start of the next page.
     since: i64,
@@ -46,10 +46,9 @@ pub(super) async fn read_page(
         #[serde(rename = "worklogId")]
         id: u64,
     }
-    let floor = request.floor().timestamp_millis();
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or(Cursor {
-        floor,
-        since: floor,
+        floor: request.floor().timestamp_millis(),
+        since: request.read_from().timestamp_millis(),
     });
     let call_updated = call(request, "list_updated_worklogs");
     let since = cursor.since.to_string();

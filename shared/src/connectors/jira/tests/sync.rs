@@ -49,6 +49,7 @@ fn request(stream: &str, cursor: Option<Value>, backfill_from: DateTime<Utc>) ->
         cursor,
         backfill_from,
         upper_bound: now(),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: crate::http::Priority::Poll,
@@ -71,6 +72,33 @@ async fn extreme_numbers_do_not_panic() {
     let none = json!({ "values": [{ "id": 1, "state": "future" }], "isLast": false });
     let sprints = json!({ "floor": now(), "start": usize::MAX });
     page("sprints:7", sprints, none.clone()).await;
+}
+
+#[tokio::test]
+async fn resync_reads_recent_changes_and_keeps_floor() {
+    let (server, jira, _) = jira().await;
+    let listed = json!({ "issues": [], "values": [], "until": 0, "lastPage": true });
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(200).set_body_json(listed))
+        .mount(&server)
+        .await;
+    let floor = now() - chrono::TimeDelta::days(30);
+    let resync_from = now() - chrono::TimeDelta::days(7);
+    for stream in ["issues", "worklogs"] {
+        let restart = SyncRequest {
+            resync_from: Some(resync_from),
+            ..request(stream, None, floor)
+        };
+        let page = jira.sync(restart).await.expect("a page");
+        assert_eq!(page.cursor["floor"], floor.timestamp_millis(), "{stream}");
+    }
+    let requests = server.received_requests().await.expect("requests");
+    let search: Value = requests[0].body_json().expect("JSON");
+    let from = (resync_from - chrono::TimeDelta::minutes(10)).timestamp_millis();
+    let jql = search["jql"].as_str().expect("a search");
+    assert!(jql.starts_with(&format!("updated >= {from} ")), "{jql}");
+    let since = format!("since={}", resync_from.timestamp_millis());
+    assert_eq!(requests[1].url.query(), Some(since.as_str()));
 }
 
 #[tokio::test]

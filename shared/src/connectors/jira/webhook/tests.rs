@@ -1,3 +1,5 @@
+//! Tests of the verification, the receipt and the handling of deliveries.
+
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue};
@@ -194,18 +196,18 @@ fn invalid_tokens_are_rejected() {
             VerifyError::Mismatch,
         ),
         (
-            "another method",
+            "another algorithm",
             bearer(&token(Algorithm::HS512, secret, &good)),
             VerifyError::Malformed,
         ),
-        ("no method", bearer(&unsigned), VerifyError::Malformed),
+        ("no algorithm", bearer(&unsigned), VerifyError::Malformed),
         (
-            "no end",
+            "no expiry",
             bearer(&token(Algorithm::HS256, secret, &json!({ "iat": now }))),
             VerifyError::Malformed,
         ),
         (
-            "ended",
+            "expired",
             bearer(&token(
                 Algorithm::HS256,
                 secret,
@@ -214,7 +216,7 @@ fn invalid_tokens_are_rejected() {
             VerifyError::Stale,
         ),
         (
-            "not yet",
+            "not yet valid",
             bearer(&token(
                 Algorithm::HS256,
                 secret,
@@ -223,7 +225,7 @@ fn invalid_tokens_are_rejected() {
             VerifyError::Stale,
         ),
         (
-            "not before the end of time",
+            "not valid before the last time",
             bearer(&token(
                 Algorithm::HS256,
                 secret,
@@ -238,7 +240,7 @@ fn invalid_tokens_are_rejected() {
             VerifyError::Malformed,
         ),
         (
-            "nothing",
+            "no header",
             headers(&[]),
             VerifyError::MissingHeader(AUTHORIZATION),
         ),

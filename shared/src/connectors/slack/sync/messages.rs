@@ -21,9 +21,11 @@ const OVERLAP: Duration = Duration::minutes(10);
 /// Position in a channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Cursor {
-    /// Start of the backfill: earlier facts are not emitted.
+    /// The stream's floor: earlier facts are not emitted.
     floor: Ts,
-    /// The newest message that was read; `None` until the first walk is complete.
+    /// The newest message that was read; `None` until the first walk is complete. A resync begins at
+    /// the end of the last complete read: later replies to older messages are found by the
+    /// reconciliation pass.
     #[serde(default)]
     high: Option<Ts>,
     /// The current walk; `None` between runs.
@@ -86,7 +88,7 @@ pub(super) async fn read_page(
 ) -> Result<SyncPage, ConnectorError> {
     let mut cursor = load_cursor(request)?.unwrap_or_else(|| Cursor {
         floor: Ts::of(request.backfill_from),
-        high: None,
+        high: request.resync_from.map(Ts::of),
         walk: None,
     });
     let mut walk = match cursor.walk.take() {

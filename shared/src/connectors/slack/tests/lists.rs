@@ -38,6 +38,7 @@ fn request(stream: &str, backfill_from: i64, cursor: Option<Value>) -> SyncReque
         cursor,
         backfill_from: DateTime::from_timestamp(backfill_from, 0).expect("a timestamp"),
         upper_bound: now(),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: crate::http::Priority::Backfill(TenantId::UNASSIGNED),
@@ -96,6 +97,24 @@ async fn backfill_from_the_epoch_is_read() {
     let second = page(&slack, "messages:C0GENERAL", 0, Some(first.cursor)).await;
     let kinds: Vec<&str> = second.signals.iter().map(|one| one.kind.as_str()).collect();
     assert_eq!(kinds, ["thread_replied"]);
+}
+
+#[tokio::test]
+async fn resync_ends_where_the_last_read_ended_and_keeps_floor() {
+    let (server, slack, _) = slack().await;
+    let at = |days: i64| now().timestamp() - days * 86_400;
+    let message =
+        |days: i64| json!({ "ts": format!("{}.000100", at(days)), "user": "U1", "text": "Up?" });
+    let history = json!({ "ok": true, "has_more": true, "messages": [message(1), message(8)] });
+    mock_method(&server, "conversations.history", history).await;
+    let restart = SyncRequest {
+        resync_from: DateTime::from_timestamp(at(7), 0),
+        ..request("messages:C0GENERAL", at(30), None)
+    };
+    let page = slack.sync(restart).await.expect("a page");
+    assert!(!page.has_more, "the page reaches the last read");
+    assert_eq!(page.signals.len(), 1);
+    assert_eq!(page.cursor["floor"], format!("{}.000000", at(30)));
 }
 
 #[tokio::test]

@@ -98,6 +98,7 @@ async fn read_channel(
         cursor: None,
         backfill_from: now() - chrono::Duration::days(7),
         upper_bound: now(),
+        resync_from: None,
         reconcile_from: None,
         failures: 0,
         priority: crate::http::Priority::Poll,

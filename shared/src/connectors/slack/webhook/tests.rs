@@ -1,3 +1,5 @@
+//! Tests of the signature, the handshake and the receipt of deliveries.
+
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Tests of the order of candidates and of both scans.
+
 use super::*;
 use crate::model::WorkerId;
 use crate::queue::WorkClass;

@@ -59,14 +59,14 @@ fn deploy(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParam
         created_at: at,
         updated_at: at,
     });
-    let announced = tx.announce(context.repository, "deployment_status", Some("created"), creator, |world, repo| {
+    let fact = facts::deployment_status(id);
+    tx.publish(context, "deployment_status", Some("created"), fact, |world, repo| {
         let Some(entry) = repo.deployments.iter().find(|entry| entry.id == deployment) else { return Value::Null };
         json!({
             "deployment": render::deployment(world, repo, entry),
             "deployment_status": render::deployment_status(world, repo, entry, (id, status, creator, at)),
         })
     });
-    tx.record(context.repository, facts::deployment_status(id), announced);
     Ok(json!({"id": id, "deployment": deployment}))
 }
 
@@ -154,20 +154,16 @@ fn rerun(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams
 }
 
 fn complete(tx: &mut Transaction<'_>, context: ActionContext, id: Id, attempt: u32) -> Outcome {
-    let announced = tx.announce(
-        context.repository,
+    let fact = facts::workflow_completed(id, attempt);
+    let seq = tx.publish(
+        context,
         "workflow_run",
         Some("completed"),
-        context.actor,
+        fact,
         |world, repo| {
             let run = repo.runs.get(id).map(|run| render::run(world, repo, run));
             json!({"workflow_run": run, "workflow": render::workflow(world, repo)})
         },
-    );
-    let seq = tx.record(
-        context.repository,
-        facts::workflow_completed(id, attempt),
-        announced,
     );
     tx.repository_mut(context.repository)?
         .runs

@@ -138,11 +138,13 @@ pub(super) fn announce_push(
         .rev()
         .find(|commit| commit.sha == after)
         .cloned();
-    let announced = tx.announce(context.repository, "push", None, context.actor, |world, repo| {
+    let announced = tx.announce(context, "push", None, |world, repo| {
         let login = world.login(context.actor);
         let page = render::repository_page(world, repo);
-        let rendered: Vec<Value> =
-            commits.iter().map(|commit| render::commit_in_push(world, repo, commit)).collect();
+        let rendered: Vec<Value> = commits
+            .iter()
+            .map(|commit| render::commit_in_push(world, repo, commit))
+            .collect();
         // Only in push events, GitHub writes two of the repository's dates as numbers.
         let mut repository = render::repository(world, repo);
         repository["created_at"] = json!(repo.created_at);
@@ -161,11 +163,8 @@ pub(super) fn announce_push(
         })
     });
     if full_ref.starts_with("refs/heads/") && (forced || !commits.is_empty()) {
-        tx.record(
-            context.repository,
-            facts::commits_pushed(context.repository, full_ref, after, pushed_at),
-            announced,
-        );
+        let fact = facts::commits_pushed(context.repository, full_ref, after, pushed_at);
+        tx.record(context, fact, announced);
     }
     Ok(())
 }
@@ -248,7 +247,7 @@ fn announce_reference(
     created: bool,
 ) {
     let ref_type = if branch { "branch" } else { "tag" };
-    let announced = tx.announce(context.repository, event, None, context.actor, |_, repo| {
+    let announced = tx.announce(context, event, None, |_, repo| {
         let mut body = json!({"ref": name, "ref_type": ref_type, "pusher_type": "user"});
         if created {
             body["master_branch"] = json!("main");
@@ -261,5 +260,5 @@ fn announce_reference(
     };
     let pushed_at = repo.pushed_at;
     let fact = facts::reference(ref_type, context.repository, name, created, pushed_at);
-    tx.record(context.repository, fact, announced);
+    tx.record(context, fact, announced);
 }

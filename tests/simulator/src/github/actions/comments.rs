@@ -8,7 +8,7 @@ use super::post::{self, Post};
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, issue, reject};
 use crate::github::facts::{self, Fact};
 use crate::github::render;
-use crate::github::world::{Collection, Comment, Id, ObjectType, Repository};
+use crate::github::world::{Collection, Comment, Id, ObjectType, Repository, World};
 
 pub(super) fn perform(
     tx: &mut Transaction<'_>,
@@ -28,6 +28,7 @@ pub(super) fn perform(
 
 impl Post for Comment {
     const NAME: &'static str = "comment";
+    const EVENT: &'static str = "issue_comment";
     const EDITED_TEXT: &'static str = "I can confirm this on two machines.";
 
     fn all(repo: &Repository) -> &Collection<Self> {
@@ -66,38 +67,17 @@ impl Post for Comment {
             facts: Vec::new(),
             rendered: OnceCell::new(),
         });
-        let announced = Self::announce(tx, context, "created", id, json!({}));
+        let announced = post::announce::<Self>(tx, context, "created", id, json!({}));
         let fact = facts::comment_created(id, on_pull.unwrap_or(false));
         post::record_created::<Self>(tx, context, id, fact, announced)?;
         Ok(id)
     }
 
-    fn announce(
-        tx: &mut Transaction<'_>,
-        context: ActionContext,
-        action: &'static str,
-        id: Id,
-        extra: Value,
-    ) -> bool {
-        let (repository, actor) = (context.repository, context.actor);
-        tx.announce(
-            repository,
-            "issue_comment",
-            Some(action),
-            actor,
-            |world, repo| {
-                let mut body = extra;
-                let Some(comment) = repo.comments.get(id) else {
-                    return body;
-                };
-                let Some(issue) = repo.issues.get(comment.issue) else {
-                    return body;
-                };
-                body["comment"] = render::comment(world, repo, issue, comment);
-                body["issue"] = render::issue(world, repo, issue);
-                body
-            },
-        )
+    fn describe(&self, world: &World, repo: &Repository, body: &mut Value) {
+        if let Some(issue) = repo.issues.get(self.issue) {
+            body["comment"] = render::comment(world, repo, issue, self);
+            body["issue"] = render::issue(world, repo, issue);
+        }
     }
 
     fn set_text(&mut self, text: &str, at: i64) {
@@ -141,9 +121,9 @@ fn comment_on_commit(
         return reject("the repository is empty");
     };
     let author = context.actor;
-    let announced = tx.announce(context.repository, "commit_comment", Some("created"), author, |world, repo| {
+    let fact = facts::commit_commented(id);
+    tx.publish(context, "commit_comment", Some("created"), fact, |world, repo| {
         json!({"comment": render::commit_comment(world, repo, &sha, (id, author, &body, at))})
     });
-    tx.record(context.repository, facts::commit_commented(id), announced);
     Ok(json!({ "id": id }))
 }

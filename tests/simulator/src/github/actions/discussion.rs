@@ -50,11 +50,11 @@ fn create(
         answer: None,
         comments: Vec::new(),
     });
-    let announced = tx.announce(context.repository, "discussion", Some("created"), context.actor, |world, repo| {
+    let fact = facts::discussion_created(id);
+    tx.publish(context, "discussion", Some("created"), fact, |world, repo| {
         let discussion = repo.discussions.iter().find(|discussion| discussion.id == id);
         json!({"discussion": discussion.map(|discussion| render::discussion(world, repo, discussion))})
     });
-    tx.record(context.repository, facts::discussion_created(id), announced);
     Ok(id)
 }
 
@@ -111,11 +111,7 @@ fn reply(
         updated_at: at,
     });
     let announced = announce_reply(tx, context, "created", discussion, id, json!({}));
-    tx.record(
-        context.repository,
-        facts::discussion_commented(id),
-        announced,
-    );
+    tx.record(context, facts::discussion_commented(id), announced);
     Ok((discussion, id))
 }
 
@@ -128,10 +124,9 @@ fn announce_reply(
     extra: Value,
 ) -> bool {
     tx.announce(
-        context.repository,
+        context,
         "discussion_comment",
         Some(action),
-        context.actor,
         |world, repo| {
             let mut body = extra;
             let Some(entry) = repo.discussions.iter().find(|entry| entry.id == discussion) else {
@@ -177,11 +172,12 @@ fn choose_answer(
     let entry = discussion_mut(tx, context, discussion)?;
     entry.answer = Some((comment, at, actor));
     entry.updated_at = at;
-    let announced = tx.announce(
-        context.repository,
+    let fact = facts::discussion_answered(discussion, at);
+    tx.publish(
+        context,
         "discussion",
         Some("answered"),
-        actor,
+        fact,
         |world, repo| {
             let Some(entry) = repo.discussions.iter().find(|entry| entry.id == discussion) else {
                 return Value::Null;
@@ -195,11 +191,6 @@ fn choose_answer(
             }
             json!({"discussion": render::discussion(world, repo, entry), "answer": answer})
         },
-    );
-    tx.record(
-        context.repository,
-        facts::discussion_answered(discussion, at),
-        announced,
     );
     Ok(json!({ "id": discussion }))
 }
@@ -239,11 +230,8 @@ fn edit_reply(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionP
         comment.updated_at = at;
     }
     let announced = announce_reply(tx, context, "edited", discussion, id, text_changed());
-    tx.record(
-        context.repository,
-        facts::comment_edited("discussion_comment", id, at, &body),
-        announced,
-    );
+    let fact = facts::comment_edited("discussion_comment", id, at, &body);
+    tx.record(context, fact, announced);
     Ok(json!({ "id": id }))
 }
 
@@ -257,10 +245,7 @@ fn delete_reply(
     discussion_mut(tx, context, discussion)?
         .comments
         .retain(|comment| comment.id != id);
-    tx.record(
-        context.repository,
-        facts::comment_deleted("discussion_comment", id),
-        announced,
-    );
+    let fact = facts::comment_deleted("discussion_comment", id);
+    tx.record(context, fact, announced);
     Ok(json!({ "id": id }))
 }

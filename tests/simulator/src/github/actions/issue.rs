@@ -61,12 +61,11 @@ pub(super) fn open(
     let id = tx.world.next_id(ObjectType::Issue);
     let title = params.title.clone().unwrap_or_else(|| random_title(tx));
     let at = tx.at;
-    let repository = context.repository;
-    let number = tx.repository_mut(repository)?.take_number();
+    let number = tx.repository_mut(context.repository)?.take_number();
     let issue = new_issue(id, number, title, params.body.clone(), context.actor, at);
-    tx.add_issue(repository, issue)?;
+    tx.add_issue(context.repository, issue)?;
     let announced = announce(tx, context, "opened", id, json!({}));
-    tx.record_opened(repository, id, facts::issue_created(id), announced)?;
+    tx.record_opened(context, id, facts::issue_created(id), announced)?;
     Ok(id)
 }
 
@@ -112,19 +111,13 @@ pub(super) fn announce(
     id: Id,
     extra: Value,
 ) -> bool {
-    tx.announce(
-        context.repository,
-        "issues",
-        Some(action),
-        context.actor,
-        |world, repo| {
-            let mut body = extra;
-            if let Some(issue) = repo.issues.get(id) {
-                body["issue"] = render::issue(world, repo, issue);
-            }
-            body
-        },
-    )
+    tx.announce(context, "issues", Some(action), |world, repo| {
+        let mut body = extra;
+        if let Some(issue) = repo.issues.get(id) {
+            body["issue"] = render::issue(world, repo, issue);
+        }
+        body
+    })
 }
 
 fn issue_result(tx: &Transaction<'_>, context: ActionContext, id: Id) -> Outcome {
@@ -149,7 +142,7 @@ fn change(
             apply(issue, at);
         });
     let announced = announce(tx, context, action, id, extra);
-    tx.record(context.repository, fact, announced);
+    tx.record(context, fact, announced);
     issue_result(tx, context, id)
 }
 
@@ -170,7 +163,7 @@ fn close(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams
         issue.state_reason = Some(reason);
     });
     let announced = announce(tx, context, "closed", id, json!({}));
-    let seq = tx.record(context.repository, facts::issue_closed(id, at), announced);
+    let seq = tx.record(context, facts::issue_closed(id, at), announced);
     tx.repository_mut(context.repository)?
         .issues
         .change(id, |issue| {

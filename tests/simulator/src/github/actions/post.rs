@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction};
 use crate::github::facts::Fact;
-use crate::github::world::{Collection, Id, Item, Repository};
+use crate::github::world::{Collection, Id, Item, Repository, World};
 
 /// Kind of such an object.
 pub(super) trait Post: Item + Sized {
     /// Name in error messages.
     const NAME: &'static str;
+    /// Name of its events.
+    const EVENT: &'static str;
     /// Text after an edit that gives none.
     const EDITED_TEXT: &'static str;
 
@@ -23,14 +25,8 @@ pub(super) trait Post: Item + Sized {
         context: ActionContext,
         params: &ActionParams,
     ) -> Result<Id, ActionError>;
-    /// Sends its event; `extra` are additional fields.
-    fn announce(
-        tx: &mut Transaction<'_>,
-        context: ActionContext,
-        action: &'static str,
-        id: Id,
-        extra: Value,
-    ) -> bool;
+    /// Adds the object, and the objects around it, to the body of an event.
+    fn describe(&self, world: &World, repo: &Repository, body: &mut Value);
     fn set_text(&mut self, text: &str, at: i64);
     /// Ledger rows that lists show.
     fn facts(&mut self) -> &mut Vec<u64>;
@@ -38,6 +34,23 @@ pub(super) trait Post: Item + Sized {
     fn deleted(id: Id) -> Fact;
     /// Updates the objects around a removed one.
     fn removed(&self, _repo: &mut Repository) {}
+}
+
+/// Sends the event of a post; `extra` are additional fields.
+pub(super) fn announce<P: Post>(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    action: &'static str,
+    id: Id,
+    extra: Value,
+) -> bool {
+    tx.announce(context, P::EVENT, Some(action), |world, repo| {
+        let mut body = extra;
+        if let Some(post) = P::all(repo).get(id) {
+            post.describe(world, repo, &mut body);
+        }
+        body
+    })
 }
 
 /// Writes a post; the result is its id.
@@ -58,7 +71,7 @@ pub(super) fn record_created<P: Post>(
     fact: Fact,
     announced: bool,
 ) -> Result<(), ActionError> {
-    let seq = tx.record(context.repository, fact, announced);
+    let seq = tx.record(context, fact, announced);
     let repo = tx.repository_mut(context.repository)?;
     P::all_mut(repo).change(id, |post| post.facts().push(seq));
     Ok(())
@@ -92,8 +105,8 @@ pub(super) fn edit<P: Post>(
     let text = params.text(P::EDITED_TEXT);
     let repo = tx.repository_mut(context.repository)?;
     P::all_mut(repo).change(id, |post| post.set_text(&text, at));
-    let announced = P::announce(tx, context, "edited", id, text_changed());
-    tx.record(context.repository, P::edited(id, at, &text), announced);
+    let announced = announce::<P>(tx, context, "edited", id, text_changed());
+    tx.record(context, P::edited(id, at, &text), announced);
     Ok(json!({ "id": id }))
 }
 
@@ -108,12 +121,12 @@ pub(super) fn delete<P: Post>(
     params: &ActionParams,
 ) -> Outcome {
     let id = choose::<P>(tx, context, params)?;
-    let announced = P::announce(tx, context, "deleted", id, json!({}));
+    let announced = announce::<P>(tx, context, "deleted", id, json!({}));
     let repo = tx.repository_mut(context.repository)?;
     if let Some(mut post) = P::all_mut(repo).remove(id) {
         post.removed(repo);
         tx.service.core.ledger.hide(post.facts());
     }
-    tx.record(context.repository, P::deleted(id), announced);
+    tx.record(context, P::deleted(id), announced);
     Ok(json!({ "id": id }))
 }

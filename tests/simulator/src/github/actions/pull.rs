@@ -113,7 +113,7 @@ fn open(
     tx.add_issue(context.repository, issue)?;
     let announced = announce(tx, context, "opened", id, json!({}));
     let fact = facts::pr_opened(pull_id);
-    tx.record_opened(context.repository, id, fact, announced)?;
+    tx.record_opened(context, id, fact, announced)?;
     Ok(id)
 }
 
@@ -124,20 +124,14 @@ fn announce(
     id: Id,
     extra: Value,
 ) -> bool {
-    tx.announce(
-        context.repository,
-        "pull_request",
-        Some(action),
-        context.actor,
-        |world, repo| {
-            let mut body = extra;
-            if let Some(issue) = repo.issues.get(id) {
-                body["number"] = json!(issue.number);
-                body["pull_request"] = render::pull(world, repo, issue);
-            }
-            body
-        },
-    )
+    tx.announce(context, "pull_request", Some(action), |world, repo| {
+        let mut body = extra;
+        if let Some(issue) = repo.issues.get(id) {
+            body["number"] = json!(issue.number);
+            body["pull_request"] = render::pull(world, repo, issue);
+        }
+        body
+    })
 }
 
 fn pull_result(tx: &Transaction<'_>, context: ActionContext, id: Id) -> Outcome {
@@ -166,7 +160,7 @@ fn change(
             }
         });
     let announced = announce(tx, context, action, id, extra);
-    tx.record(context.repository, fact, announced);
+    tx.record(context, fact, announced);
     pull_result(tx, context, id)
 }
 
@@ -208,7 +202,7 @@ fn close(
     } else {
         facts::pr_closed(pull_id, at)
     };
-    let seq = tx.record(context.repository, fact, announced);
+    let seq = tx.record(context, fact, announced);
     tx.repository_mut(context.repository)?
         .issues
         .change(id, |issue| {

@@ -8,7 +8,7 @@ use super::post::{self, Post};
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, reject};
 use crate::github::facts::{self, Fact};
 use crate::github::render;
-use crate::github::world::{Collection, Id, ObjectType, Release, Repository};
+use crate::github::world::{Collection, Id, ObjectType, Release, Repository, World};
 
 pub(super) fn perform(
     tx: &mut Transaction<'_>,
@@ -26,6 +26,7 @@ pub(super) fn perform(
 
 impl Post for Release {
     const NAME: &'static str = "release";
+    const EVENT: &'static str = "release";
     const EDITED_TEXT: &'static str = "More fixes and improvements.";
 
     fn all(repo: &Repository) -> &Collection<Self> {
@@ -70,29 +71,16 @@ impl Post for Release {
             facts: Vec::new(),
             rendered: OnceCell::new(),
         });
-        Self::announce(tx, context, "created", id, json!({}));
-        let announced = Self::announce(tx, context, "published", id, json!({}));
-        Self::announce(tx, context, "released", id, json!({}));
+        post::announce::<Self>(tx, context, "created", id, json!({}));
+        let announced = post::announce::<Self>(tx, context, "published", id, json!({}));
+        post::announce::<Self>(tx, context, "released", id, json!({}));
         let fact = facts::release_published(id);
         post::record_created::<Self>(tx, context, id, fact, announced)?;
         Ok(id)
     }
 
-    fn announce(
-        tx: &mut Transaction<'_>,
-        context: ActionContext,
-        action: &'static str,
-        id: Id,
-        extra: Value,
-    ) -> bool {
-        let (repository, actor) = (context.repository, context.actor);
-        tx.announce(repository, "release", Some(action), actor, |world, repo| {
-            let mut body = extra;
-            let release = repo.releases.get(id);
-            body["release"] =
-                release.map_or(Value::Null, |release| render::release(world, repo, release));
-            body
-        })
+    fn describe(&self, world: &World, repo: &Repository, body: &mut Value) {
+        body["release"] = render::release(world, repo, self);
     }
 
     fn set_text(&mut self, text: &str, at: i64) {

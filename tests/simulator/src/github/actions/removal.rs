@@ -45,7 +45,7 @@ pub(super) fn delete(
     tx.world
         .removed_issues
         .insert((context.repository, issue.number), None);
-    tx.record(context.repository, facts::issue_deleted(id), announced);
+    tx.record(context, facts::issue_deleted(id), announced);
     Ok(json!({"id": id, "number": issue.number}))
 }
 
@@ -88,17 +88,18 @@ pub(super) fn transfer(
         "new_issue": issue_value(tx, target, new_id)?,
         "new_repository": render::repository(tx.world, tx.repository(target)?),
     }, "issue": old_issue});
-    let announced = tx.announce(
-        context.repository,
-        "issues",
-        Some("transferred"),
-        context.actor,
-        |_, _| transfer,
-    );
-    tx.record(context.repository, facts::issue_transferred(id), announced);
+    let fact = facts::issue_transferred(id);
+    tx.publish(context, "issues", Some("transferred"), fact, |_, _| {
+        transfer
+    });
     let origin = json!({"changes": {"old_issue": old_issue, "old_repository": old_repository}});
     let announced = announce(tx, target_context, "opened", new_id, origin);
-    tx.record_opened(target, new_id, facts::issue_created(new_id), announced)?;
+    tx.record_opened(
+        target_context,
+        new_id,
+        facts::issue_created(new_id),
+        announced,
+    )?;
     Ok(json!({"id": id, "new_id": new_id, "number": number}))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, reject};
-use crate::github::facts;
+use crate::github::facts::{self, Fact};
 use crate::github::render;
 use crate::github::world::{Id, Milestone, ObjectType, PersonKind, Star};
 
@@ -18,13 +18,7 @@ pub(super) fn perform(
         ("star", "created") => star(tx, context, params),
         ("star", "deleted") => unstar(tx, context, params),
         ("watch", "started") => {
-            tx.announce(
-                context.repository,
-                "watch",
-                Some("started"),
-                context.actor,
-                |_, _| json!({}),
-            );
+            tx.announce(context, "watch", Some("started"), |_, _| json!({}));
             Ok(json!({}))
         }
         ("fork", "") => fork(tx, context),
@@ -56,17 +50,13 @@ fn star(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams)
     repo.stars.push(Star { user, at, fact: 0 });
     repo.invalidate_object();
     let starred_at = crate::clock::iso(at);
-    let announced = tx.announce(
-        context.repository,
+    let fact = facts::starred(context.repository, user, at);
+    let seq = tx.publish(
+        context.by(user),
         "star",
         Some("created"),
-        user,
+        fact,
         |_, _| json!({"starred_at": starred_at}),
-    );
-    let seq = tx.record(
-        context.repository,
-        facts::starred(context.repository, user, at),
-        announced,
     );
     let repo = tx.repository_mut(context.repository)?;
     if let Some(star) = repo.stars.iter_mut().find(|star| star.user == user) {
@@ -97,17 +87,13 @@ fn unstar(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParam
     repo.updated_at = now;
     repo.invalidate_object();
     tx.service.core.ledger.hide(&[star.fact]);
-    let announced = tx.announce(
-        context.repository,
+    let fact = facts::unstarred(context.repository, star.user, now);
+    tx.publish(
+        context.by(star.user),
         "star",
         Some("deleted"),
-        star.user,
+        fact,
         |_, _| json!({"starred_at": null}),
-    );
-    tx.record(
-        context.repository,
-        facts::unstarred(context.repository, star.user, now),
-        announced,
     );
     Ok(json!({"id": star.user, "login": tx.world.login(star.user)}))
 }
@@ -121,11 +107,11 @@ fn fork(tx: &mut Transaction<'_>, context: ActionContext) -> Outcome {
     let repo = tx.repository_mut(context.repository)?;
     repo.forks += 1;
     repo.invalidate_object();
-    let announced = tx.announce(context.repository, "fork", None, owner, |world, _| {
+    let fact = facts::forked(forkee);
+    tx.publish(context.by(owner), "fork", None, fact, |world, _| {
         let fork = world.repositories.get(&forkee);
         json!({"forkee": fork.map(|fork| render::repository(world, fork))})
     });
-    tx.record(context.repository, facts::forked(forkee), announced);
     Ok(json!({"id": forkee, "full_name": format!("{login}/{name}")}))
 }
 
@@ -158,8 +144,7 @@ fn create_milestone(
         updated_at,
         closed_at,
     });
-    let announced = announce_milestone(tx, context, "created", id);
-    tx.record(context.repository, facts::milestone_created(id), announced);
+    publish_milestone(tx, context, "created", id, facts::milestone_created(id));
     Ok(id)
 }
 
@@ -180,22 +165,17 @@ pub(super) fn open_milestone(
     }
 }
 
-fn announce_milestone(
+fn publish_milestone(
     tx: &mut Transaction<'_>,
     context: ActionContext,
     action: &'static str,
     id: Id,
-) -> bool {
-    tx.announce(
-        context.repository,
-        "milestone",
-        Some(action),
-        context.actor,
-        |world, repo| {
-            let entry = repo.milestones.iter().find(|entry| entry.id == id);
-            json!({"milestone": entry.map(|entry| render::milestone(world, repo, entry))})
-        },
-    )
+    fact: Fact,
+) {
+    tx.publish(context, "milestone", Some(action), fact, |world, repo| {
+        let entry = repo.milestones.iter().find(|entry| entry.id == id);
+        json!({"milestone": entry.map(|entry| render::milestone(world, repo, entry))})
+    });
 }
 
 fn close_milestone(
@@ -218,12 +198,7 @@ fn close_milestone(
         entry.closed_at = Some(at);
         entry.updated_at = at;
     }
-    let announced = announce_milestone(tx, context, "closed", id);
-    tx.record(
-        context.repository,
-        facts::milestone_closed(id, at),
-        announced,
-    );
+    publish_milestone(tx, context, "closed", id, facts::milestone_closed(id, at));
     Ok(json!({ "id": id }))
 }
 
@@ -238,14 +213,10 @@ fn add_member(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionP
     repo.collaborators.push(member);
     repo.updated_at = at;
     repo.invalidate_object();
-    let announced = tx.announce(context.repository, "member", Some("added"), context.actor, |world, _| {
+    let fact = facts::member_added(context.repository, member, at);
+    tx.publish(context, "member", Some("added"), fact, |world, _| {
         json!({"member": render::user(world, member), "changes": {"permission": {"to": "write"}}})
     });
-    tx.record(
-        context.repository,
-        facts::member_added(context.repository, member, at),
-        announced,
-    );
     Ok(json!({"id": member, "login": login}))
 }
 
@@ -260,15 +231,9 @@ fn record_change(
     let repo = tx.repository_mut(context.repository)?;
     repo.updated_at = at;
     repo.invalidate_object();
-    let announced = tx.announce(
-        context.repository,
-        "repository",
-        Some(action),
-        context.actor,
-        |_, _| extra,
-    );
+    let announced = tx.announce(context, "repository", Some(action), |_, _| extra);
     if let Some(fact) = facts::repository_changed(context.repository, action, at) {
-        tx.record(context.repository, fact, announced);
+        tx.record(context, fact, announced);
     }
     let repo = tx.repository(context.repository)?;
     Ok(json!({"id": context.repository, "full_name": tx.world.full_name(repo)}))
@@ -298,9 +263,7 @@ fn create(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParam
 fn publicize(tx: &mut Transaction<'_>, context: ActionContext) -> Outcome {
     tx.repository_mut(context.repository)?.private = false;
     let result = record_change(tx, context, "publicized", json!({}));
-    tx.announce(context.repository, "public", None, context.actor, |_, _| {
-        json!({})
-    });
+    tx.announce(context, "public", None, |_, _| json!({}));
     result
 }
 

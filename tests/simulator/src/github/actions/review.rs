@@ -9,7 +9,7 @@ use super::pull::{choose_or_open, is_open};
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, reject};
 use crate::github::facts::{self, Fact};
 use crate::github::render;
-use crate::github::world::{Collection, Id, ObjectType, Repository, Review, ReviewComment};
+use crate::github::world::{Collection, Id, ObjectType, Repository, Review, ReviewComment, World};
 
 pub(super) fn perform(
     tx: &mut Transaction<'_>,
@@ -83,7 +83,7 @@ fn submit(
     }
     let announced = announce(tx, context, "submitted", issue, id);
     if let Some(fact) = fact {
-        let seq = tx.record(context.repository, fact, announced);
+        let seq = tx.record(context, fact, announced);
         change_review(tx, context, issue, id, |review| review.fact = Some(seq))?;
     }
     Ok((issue, id))
@@ -117,10 +117,9 @@ fn announce(
     id: Id,
 ) -> bool {
     tx.announce(
-        context.repository,
+        context,
         "pull_request_review",
         Some(action),
-        context.actor,
         |world, repo| {
             let Some(issue) = repo.issues.get(issue) else {
                 return Value::Null;
@@ -172,11 +171,7 @@ fn dismiss(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionPara
     change_review(tx, context, issue, id, |review| review.state = "dismissed")?;
     touch(tx, context, issue)?;
     let announced = announce(tx, context, "dismissed", issue, id);
-    tx.record(
-        context.repository,
-        facts::pr_review_dismissed(id),
-        announced,
-    );
+    tx.record(context, facts::pr_review_dismissed(id), announced);
     review_result(tx, context, issue, id)
 }
 
@@ -194,6 +189,7 @@ fn touch(tx: &mut Transaction<'_>, context: ActionContext, issue: Id) -> Result<
 
 impl Post for ReviewComment {
     const NAME: &'static str = "review comment";
+    const EVENT: &'static str = "pull_request_review_comment";
     const EDITED_TEXT: &'static str = "Could this be a bit shorter?";
 
     fn all(repo: &Repository) -> &Collection<Self> {
@@ -241,33 +237,17 @@ impl Post for ReviewComment {
             facts: Vec::new(),
             rendered: OnceCell::new(),
         });
-        let announced = Self::announce(tx, context, "created", id, json!({}));
+        let announced = post::announce::<Self>(tx, context, "created", id, json!({}));
         let fact = facts::review_comment_created(id);
         post::record_created::<Self>(tx, context, id, fact, announced)?;
         Ok(id)
     }
 
-    fn announce(
-        tx: &mut Transaction<'_>,
-        context: ActionContext,
-        action: &'static str,
-        id: Id,
-        extra: Value,
-    ) -> bool {
-        let (repository, actor) = (context.repository, context.actor);
-        let event = "pull_request_review_comment";
-        tx.announce(repository, event, Some(action), actor, |world, repo| {
-            let mut body = extra;
-            let Some(comment) = repo.review_comments.get(id) else {
-                return body;
-            };
-            let Some(issue) = repo.issues.get(comment.issue) else {
-                return body;
-            };
-            body["comment"] = render::review_comment(world, repo, issue, comment);
+    fn describe(&self, world: &World, repo: &Repository, body: &mut Value) {
+        if let Some(issue) = repo.issues.get(self.issue) {
+            body["comment"] = render::review_comment(world, repo, issue, self);
             body["pull_request"] = render::pull_in_review(world, repo, issue);
-            body
-        })
+        }
     }
 
     fn set_text(&mut self, text: &str, at: i64) {

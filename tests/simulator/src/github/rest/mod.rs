@@ -2,7 +2,7 @@
 //!
 //! It has GitHub's lists, filters, orders and page links, for callers that can see the
 //! repository. A repository is found by its name and by its id; previous names redirect with 301.
-//! The ledger learns which facts a response has shown.
+//! The ledger records which facts a response has shown.
 
 mod code;
 mod lists;

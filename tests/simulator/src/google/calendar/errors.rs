@@ -37,7 +37,7 @@ pub(super) fn not_allowed(name: &str) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "badRequest", "Bad Request").at_parameter(name)
 }
 
-/// `updatedMin` is older than the deletions that the service remembers.
+/// `updatedMin` is older than the deletions that the service keeps.
 pub(super) fn updated_min_too_long_ago() -> ApiError {
     let message = "The requested minimum modification time lies too far in the past.";
     ApiError::new(StatusCode::GONE, "updatedMinTooLongAgo", message)

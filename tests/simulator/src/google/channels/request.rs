@@ -50,7 +50,7 @@ impl ChannelRequest {
             id: id.to_owned(),
             address: address(text("address").unwrap_or_default(), settings)?,
             token: token.map(str::to_owned),
-            expiration: expiration(body, kind, now)?,
+            expiration: expiration(body, kind, settings, now)?,
         })
     }
 }
@@ -77,7 +77,12 @@ fn address(text: &str, settings: &Settings) -> Result<String, ApiError> {
 }
 
 /// End of the channel: `expiration` in milliseconds, or `params.ttl` in seconds.
-fn expiration(body: &Value, kind: ChannelKind, now: i64) -> Result<i64, ApiError> {
+fn expiration(
+    body: &Value,
+    kind: ChannelKind,
+    settings: &Settings,
+    now: i64,
+) -> Result<i64, ApiError> {
     let number = |value: &Value| match value {
         Value::String(text) => text.parse::<i64>().ok(),
         other => other.as_i64(),
@@ -94,5 +99,6 @@ fn expiration(body: &Value, kind: ChannelKind, now: i64) -> Result<i64, ApiError
     if requested <= now {
         return Err(invalid());
     }
-    Ok(requested.min(now + kind.max_seconds * 1_000))
+    let granted = settings.max_channel_seconds.unwrap_or(kind.max_seconds);
+    Ok(requested.min(now + granted.min(kind.max_seconds) * 1_000))
 }

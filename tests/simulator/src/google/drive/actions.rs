@@ -25,7 +25,7 @@ pub(crate) struct ActionParams {
     /// Id or address of a person.
     pub(crate) account: String,
     pub(crate) action: String,
-    /// Person who acts, by default that of the account.
+    /// Person who acts, by default that of the account; an unknown address is a person outside.
     pub(crate) actor: Option<String>,
     pub(crate) file: Option<String>,
     /// Folder, shared drive or `root`.
@@ -78,7 +78,9 @@ impl GoogleDrive {
         };
         let account = find(&params.account).ok_or("unknown account")?;
         let actor = match &params.actor {
-            Some(login) => find(login).ok_or("unknown actor")?,
+            Some(login) => find(login)
+                .or_else(|| self.google.outsider(login))
+                .ok_or("unknown actor")?,
             None => account.clone(),
         };
         let mut world = self.world();
@@ -97,17 +99,18 @@ impl GoogleDrive {
             changed: BTreeSet::new(),
         };
         let object = transaction.run(params, &account);
-        // An impossible action may have created the file on which it failed.
+        debug_assert!(
+            object.is_ok() || transaction.touched.is_empty(),
+            "an impossible action changes nothing"
+        );
+        let object = object?;
         let facts = transaction.record_facts();
         if when.is_live {
             for resource in &transaction.changed {
                 self.channels.notify(resource);
             }
         }
-        Ok(ActionOutcome {
-            object: object?,
-            facts,
-        })
+        Ok(ActionOutcome { object, facts })
     }
 
     /// The current time, with messages.
@@ -165,7 +168,7 @@ impl Transaction<'_> {
             Some(to) if action != "file.moved" => to.clone(),
             _ => "root".to_owned(),
         };
-        let place = self.place(&to)?.0;
+        let (place, parent) = self.place(&to)?;
         let accepts = |file: &File| match action {
             "file.edited" => file.is_editable(),
             "file.unshared" => !file.access.is_empty(),
@@ -177,6 +180,7 @@ impl Transaction<'_> {
                 Err("no file allows this action")
             }
             None => {
+                self.verify_on_new_file(params, &place, &parent)?;
                 let created = self.create(&ActionParams {
                     to: Some(to),
                     ..ActionParams::default()
@@ -184,6 +188,23 @@ impl Transaction<'_> {
                 let id = created["id"].as_str().unwrap_or_default();
                 Ok(id.to_owned())
             }
+        }
+    }
+
+    /// Fails if an action is impossible on a new file of the actor in this folder.
+    fn verify_on_new_file(
+        &mut self,
+        params: &ActionParams,
+        place: &Place,
+        parent: &str,
+    ) -> Result<(), &'static str> {
+        match params.action.as_str() {
+            "file.edited" => files::stated(params.modified_time.as_ref()).map(drop),
+            "file.moved" => self.place(params.to.as_deref().unwrap_or("root")).map(drop),
+            "file.shared" => self.verify_share(params, place, parent),
+            "file.renamed" | "file.commented" | "file.starred" | "file.trashed"
+            | "file.deleted" | "file.shortcut" => Ok(()),
+            _ => Err("unknown action"),
         }
     }
 

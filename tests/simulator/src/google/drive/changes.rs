@@ -71,7 +71,7 @@ pub(super) fn start_page_token(service: &GoogleDrive, call: &Call<'_>) -> Result
     let world = &mut *guard;
     let end = world.logs.end();
     if let LogOwner::Person(sub) = &owner {
-        // A client asks for a full sync, which does not show the changes that it has read, nor
+        // A client requests a full sync, which does not show the changes that it has read, nor
         // those before it had a token. It may also ask for a channel, and read on at its position;
         // `list` hides the changes that it passes over.
         let first = if world.logs.has_token(&owner, grant) {

@@ -138,11 +138,11 @@ fn perform_or_create(
     when: DriveTime,
 ) -> usize {
     let colleagues = service.google.state().people.colleagues(account);
+    // Others share files with the account, which shares with random colleagues.
     let actor = {
         let mut world = service.world();
         choose_actor(&mut world.rng, &colleagues, account, action, drive)
     };
-    // A colleague shares with the account, which shares with random colleagues.
     let with = (action == SHARED && actor != account).then(|| account.to_owned());
     let params = |action: &str| ActionParams {
         account: account.to_owned(),
@@ -158,7 +158,8 @@ fn perform_or_create(
     outcome.map_or(0, |outcome| outcome.facts.len())
 }
 
-/// All members act in shared drives, the account itself in My Drive; sharing goes both ways.
+/// All members act in shared drives, the account itself in My Drive; sharing goes both ways, and
+/// people outside share with the account.
 fn choose_actor(
     rng: &mut StdRng,
     colleagues: &[String],
@@ -166,7 +167,12 @@ fn choose_actor(
     action: &str,
     drive: &str,
 ) -> String {
-    let is_any_member = drive != "root" || (action == SHARED && rng.random_bool(0.5));
+    let is_shared_file = action == SHARED && drive == "root";
+    if is_shared_file && rng.random_bool(0.1) {
+        let partner = rng.random_range(1..=3);
+        return format!("partner-{partner}@outside.example");
+    }
+    let is_any_member = drive != "root" || (is_shared_file && rng.random_bool(0.5));
     let member = colleagues.choose(rng).filter(|_| is_any_member);
     member.map_or_else(|| account.to_owned(), Clone::clone)
 }

@@ -26,7 +26,7 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     fn user(&self, sub: &str) -> Value {
-        let person = self.people.get(sub);
+        let person = self.people.get_any(sub);
         let mut user = person.map_or(Value::Null, |person| person.drive_user(self.sub));
         if self.settings.withhold_addresses
             && let Some(fields) = user.as_object_mut()

@@ -41,7 +41,7 @@ impl ChangeKind {
     }
 }
 
-/// Changes that a request asks for.
+/// The kinds of changes that a request selects.
 struct Selection {
     kinds: Vec<ChangeKind>,
     label: Option<Labels>,

@@ -155,7 +155,7 @@ impl Gmail {
         mailbox
     }
 
-    /// Sends the notification of a mailbox's changes, if its watch asks for one.
+    /// Sends the notification of a mailbox's changes, if its watch selects them.
     pub(crate) fn publish(&self, mailbox: &mut Mailbox, when: ActionTime) {
         let changes = mailbox.take_unpublished();
         let interval = self.settings().notification_milliseconds;

@@ -29,7 +29,7 @@ pub struct Settings {
     pub push_account: String,
     /// Minimum time between two notifications of a mailbox; Gmail drops those in between.
     pub notification_milliseconds: i64,
-    /// A watch sends a notification of the current state at once.
+    /// A watch sends a notification of the current state immediately.
     pub notifies_on_watch: bool,
     /// The data of pushes is in the URL-safe alphabet.
     pub url_safe_data: bool,

@@ -125,6 +125,58 @@ async fn shared_file_is_a_fact_of_each_viewer() {
 }
 
 #[tokio::test]
+async fn person_outside_shares_a_file() {
+    let fixture = fixture(StatusCode::OK).await;
+    let viewer = fixture.connect(0, SCOPE).await;
+    let start = fixture.token_of_changes(&viewer).await;
+    let outside = json!({ "actor": "eve@outside.example", "text": "Offer" });
+    let shared = fixture.act("file.shared", outside).await;
+    let file = text(&shared["object"], "id");
+    let (changes, _) = fixture.changes(&viewer, &start).await;
+    assert_eq!(changes.len(), 1);
+    let shown = &changes[0]["file"];
+    assert_eq!(shown["id"], file.as_str());
+    assert_eq!(shown["ownedByMe"], false);
+    for user in [&shown["owners"][0], &shown["sharingUser"]] {
+        assert_eq!(user["emailAddress"], "eve@outside.example");
+        assert!(!text(user, "permissionId").is_empty());
+    }
+    let expected = [row("file_created", true), row("file_shared", true)];
+    assert_eq!(fixture.shown(0), expected);
+    // The same person shares it with a colleague.
+    let again = json!({
+        "actor": "Eve@outside.example", "file": file, "with": fixture.people[1].1,
+    });
+    fixture.act("file.shared", again).await;
+    assert_eq!(fixture.shown(1).len(), 2);
+}
+
+#[tokio::test]
+async fn impossible_action_creates_no_file() {
+    let fixture = fixture(StatusCode::OK).await;
+    let tokens = fixture.connect(0, SCOPE).await;
+    for (action, rest) in [
+        ("file.painted", json!({})),
+        ("file.edited", json!({ "modified_time": "yesterday" })),
+        ("file.moved", json!({ "to": "nowhere" })),
+        ("file.shared", json!({ "with": fixture.people[0].1 })),
+        ("file.shortcut", json!({ "to": "nowhere" })),
+        ("file.untrashed", json!({})),
+    ] {
+        let mut body = rest;
+        body["account"] = json!(fixture.people[0].0);
+        body["action"] = json!(action);
+        let url = format!("{}/_sim/google_drive/act", fixture.simulator.base_url());
+        let response = fixture.client.post(url).json(&body).send().await;
+        let status = response.expect("a response").status();
+        assert!(status.is_client_error(), "{action}: {status}");
+    }
+    let files = fixture.get_json(&tokens, "/drive/v3/files").await;
+    assert_eq!(files["files"], json!([]));
+    assert!(fixture.ledger(0).is_empty());
+}
+
+#[tokio::test]
 async fn trashed_folder_is_one_fact() {
     let fixture = fixture(StatusCode::OK).await;
     let tokens = fixture.connect(0, SCOPE).await;

@@ -7,6 +7,7 @@ use super::{ActionOutcome, Transaction};
 use crate::slack::world::{Author, Message, TextLocation, World, format_ts, is_written, seconds};
 
 impl Transaction<'_> {
+    /// Changes the text of a message.
     pub(super) fn edit(
         &mut self,
         channel: &str,
@@ -38,8 +39,8 @@ impl Transaction<'_> {
         text.clone_into(&mut message.text);
         message.edited = Some((actor.to_owned(), edited_ts));
         self.service.core.ledger.hide(&stale);
-        let now = World::message_json(self.message(channel, ts)?);
-        let inner = self.message_changed(channel, &now, &previous);
+        let current = World::message_json(self.message(channel, ts)?);
+        let inner = self.message_changed(channel, &current, &previous);
         let draft = self.message(channel, ts)?.edited_fact(channel);
         let facts = self.emit(channel, draft, Some(("message.message_changed", inner)));
         if let Some(message) = self.channel_mut(channel).messages.get_mut(&ts) {
@@ -57,26 +58,28 @@ impl Transaction<'_> {
         if let Some(message) = self.channel_mut(channel).messages.get_mut(&ts) {
             message.unfurled = true;
         }
-        let now = World::message_json(self.message(channel, ts)?);
-        let inner = self.message_changed(channel, &now, &previous);
+        let current = World::message_json(self.message(channel, ts)?);
+        let inner = self.message_changed(channel, &current, &previous);
         self.emit(channel, None, Some(("message.message_changed", inner)));
         Ok(ActionOutcome::default())
     }
 
+    /// The event of a changed message.
     pub(super) fn message_changed(
         &mut self,
         channel: &str,
-        now: &Value,
+        current: &Value,
         previous: &Value,
     ) -> Value {
         let ts = format_ts(self.world.ts(self.when.at));
         json!({
             "type": "message", "subtype": "message_changed", "hidden": true, "channel": channel,
-            "message": now, "previous_message": previous, "ts": ts, "event_ts": ts,
+            "message": current, "previous_message": previous, "ts": ts, "event_ts": ts,
             "channel_type": self.world.channels[channel].kind.channel_type(),
         })
     }
 
+    /// Deletes a message; one with replies is replaced with a tombstone.
     pub(super) fn delete(&mut self, channel: &str, ts: i64) -> Result<ActionOutcome, &'static str> {
         let message = self.message(channel, ts)?;
         if !message.replies.is_empty() {
@@ -138,8 +141,8 @@ impl Transaction<'_> {
             message.facts.clear();
             message.edit_facts.clear();
         }
-        let now = World::message_json(self.message(channel, ts)?);
-        let inner = self.message_changed(channel, &now, &previous);
+        let current = World::message_json(self.message(channel, ts)?);
+        let inner = self.message_changed(channel, &current, &previous);
         self.emit(channel, None, Some(("message.message_changed", inner)));
         Ok(ActionOutcome {
             object: json!({ "channel": channel, "ts": format_ts(ts) }),
@@ -147,6 +150,7 @@ impl Transaction<'_> {
         })
     }
 
+    /// Adds a reaction to a message, or removes it.
     pub(super) fn react(
         &mut self,
         channel: &str,

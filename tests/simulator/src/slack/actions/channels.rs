@@ -246,7 +246,7 @@ impl Transaction<'_> {
         })
     }
 
-    /// Removes the app's bot from a channel.
+    /// Removes the app's bot from a channel, with the event about it.
     pub(super) fn kick(&mut self, team: &str, channel: &str) -> ActionOutcome {
         let account = self.world.acting_account(team);
         let kind = self.world.channels[channel].kind;

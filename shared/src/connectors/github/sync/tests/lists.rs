@@ -6,8 +6,9 @@ use wiremock::matchers::{any, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use super::server::{List, latest_first, since};
-use super::{backfill_from, page, run, stamp, user};
+use super::{backfill_from, page, request, run, stamp, user};
 use crate::connectors::github::tests::{github, now};
+use crate::connectors::{Connector, SyncRequest};
 use crate::model::SignalKind;
 
 const ISSUES: &str = "/repos/octo-org/hello/issues";
@@ -154,6 +155,27 @@ async fn facts_before_floor_are_skipped() {
         [format!("github:issue:1:closed:{}", stamp(ago(30)))]
     );
     assert_eq!(run.signals[0].actor.id.as_deref(), Some("9"));
+}
+
+#[tokio::test]
+async fn resync_reads_recent_updates_and_keeps_floor() {
+    let (server, github, _) = github().await;
+    // A row that was updated recently has a fact from before the last read.
+    let mut closed = issue(1, ago(30));
+    closed["created_at"] = json!(stamp(backfill_from() + Duration::days(1)));
+    List::at(&server, ISSUES, since, vec![closed]).await;
+    let resync_from = now() - Duration::days(7);
+    let restart = SyncRequest {
+        resync_from: Some(resync_from),
+        ..request("issues", None, now())
+    };
+    let page = github.sync(restart).await.expect("a page");
+    assert_eq!(page.signals[0].dedupe_key, "github:issue:1:created");
+    assert_eq!(page.cursor["floor"], json!(backfill_from()));
+    let requests = server.received_requests().await.expect("requests");
+    let from = stamp(resync_from - Duration::seconds(60));
+    let mut query = requests[0].url.query_pairs();
+    assert!(query.any(|(name, value)| name == "since" && value == from));
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Tests of the plain text of documents and wiki markup.
+
 use proptest::prelude::*;
 use serde_json::json;
 

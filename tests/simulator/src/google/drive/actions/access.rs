@@ -14,20 +14,7 @@ impl Transaction<'_> {
         if owner.as_ref() != Some(&self.actor) {
             return Err("only the owner shares a file");
         }
-        let known = {
-            let state = self.service.google.state();
-            if let Some(login) = &params.with {
-                state.people.find(login).map(|person| person.sub.clone())
-            } else {
-                let mut colleagues = state.people.colleagues(&self.actor).into_iter();
-                let viewers = self.world.viewers(id);
-                colleagues.find(|sub| !viewers.contains(sub))
-            }
-        };
-        let Some(sub) = known else {
-            if params.with.is_none() {
-                return Err("no colleague is left to share with");
-            }
+        let Some(sub) = self.recipient(params, &self.world.viewers(id))? else {
             let permission = format!("0{}", digits(&mut self.world.rng, 19));
             self.file_mut(id).foreign.push(permission);
             self.touch_all(id);
@@ -37,9 +24,6 @@ impl Transaction<'_> {
             shared_at: self.when.at,
             shared_by: self.actor.clone(),
         };
-        if self.world.viewers(id).contains(&sub) {
-            return Err("the person has access");
-        }
         self.world.rearrange(id, |file| {
             file.access.insert(sub, access);
         });
@@ -47,6 +31,49 @@ impl Transaction<'_> {
             self.touch_all(&file);
         }
         Ok(())
+    }
+
+    /// Fails if the actor cannot share a new file in this folder.
+    pub(super) fn verify_share(
+        &self,
+        params: &ActionParams,
+        place: &Place,
+        parent: &str,
+    ) -> Result<(), &'static str> {
+        if *place != Place::MyDrive(self.actor.clone()) {
+            return Err("only the owner shares a file");
+        }
+        let mut viewers = self.world.viewers(parent);
+        viewers.insert(self.actor.clone());
+        self.recipient(params, &viewers).map(drop)
+    }
+
+    /// Chooses the person to share with; `None` is a person outside.
+    ///
+    /// By default people share with a colleague, and people outside with the account.
+    fn recipient(
+        &self,
+        params: &ActionParams,
+        viewers: &BTreeSet<String>,
+    ) -> Result<Option<String>, &'static str> {
+        let state = self.service.google.state();
+        let is_outside = state.people.get(&self.actor).is_none();
+        let login = params.with.as_ref();
+        let sub = match login.or(Some(&params.account).filter(|_| is_outside)) {
+            Some(login) => match state.people.find(login) {
+                Some(person) => person.sub.clone(),
+                None => return Ok(None),
+            },
+            None => {
+                let mut colleagues = state.people.colleagues(&self.actor).into_iter();
+                let colleague = colleagues.find(|sub| !viewers.contains(sub));
+                colleague.ok_or("no colleague is left to share with")?
+            }
+        };
+        if viewers.contains(&sub) {
+            return Err("the person has access");
+        }
+        Ok(Some(sub))
     }
 
     /// Ends a person's access to a file.

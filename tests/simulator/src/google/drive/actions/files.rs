@@ -9,7 +9,7 @@ use crate::google::drive::log::{LogOwner, Removal};
 use crate::google::drive::world::{DOCUMENT, FOLDER, File, Place, SHORTCUT, Trash};
 
 /// Milliseconds of a time that a request states.
-fn stated(time: Option<&String>) -> Result<Option<i64>, &'static str> {
+pub(super) fn stated(time: Option<&String>) -> Result<Option<i64>, &'static str> {
     time.map(|text| {
         let time = DateTime::parse_from_rfc3339(text).map_err(|_| "invalid time")?;
         Ok(time.timestamp_millis())
@@ -34,7 +34,13 @@ impl Transaction<'_> {
 
     /// Creates a shortcut to a file that the actor sees.
     pub(super) fn create_shortcut(&mut self, params: &ActionParams) -> Outcome {
+        // The target may be created, so everything else is verified first.
+        self.place(params.to.as_deref().unwrap_or("root"))?;
+        for time in [&params.created_time, &params.modified_time] {
+            stated(time.as_ref())?;
+        }
         let target = self.choose_file(&ActionParams {
+            action: params.action.clone(),
             file: params.file.clone(),
             ..ActionParams::default()
         })?;

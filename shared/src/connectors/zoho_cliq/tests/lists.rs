@@ -1,0 +1,290 @@
+//! The root stream and the stream of created channels.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta};
+use serde_json::{Value, json};
+use wiremock::matchers::{path, query_param, query_param_is_missing};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use super::sync::{ago, queries, read_all, respond, scope_rejected};
+use super::{cliq, now, request};
+use crate::connectors::{Connector, ConnectorError, SyncPage};
+
+fn iso(milliseconds: i64) -> String {
+    let at = DateTime::from_timestamp_millis(milliseconds).expect("a time");
+    at.format("%FT%TZ").to_string()
+}
+
+fn channel(number: usize, created: i64, active: i64) -> Value {
+    json!({
+        "channel_id": format!("T{number}"), "chat_id": format!("CT_{number}"),
+        "name": format!("#channel-{number}"), "unique_name": format!("channel{number}"),
+        "creation_time": iso(created), "last_modified_time": iso(created),
+        "last_message_info": { "time": iso(active) }, "creator_id": "64800201",
+    })
+}
+
+fn chat(number: usize, active: i64) -> Value {
+    json!({
+        "chat_id": format!("22300000{number}"), "name": "Grace Hopper", "chat_type": "dm",
+        "last_modified_time": iso(active),
+    })
+}
+
+fn streams(pages: &[SyncPage]) -> BTreeSet<&str> {
+    let listed = pages.iter().flat_map(|page| &page.streams);
+    listed.map(|stream| stream.key.as_str()).collect()
+}
+
+fn target<'p>(pages: &'p [SyncPage], key: &str) -> &'p Value {
+    let mut listed = pages.iter().flat_map(|page| &page.streams);
+    let stream = listed.find(|stream| stream.key == key);
+    &stream.expect("a stream").target
+}
+
+#[tokio::test]
+async fn root_lists_channels_chats_and_threads() {
+    let (server, cliq) = cliq().await;
+    let first = json!({ "channels": [channel(1, ago(90_000), ago(60))], "has_more": true, "next_token": "n" });
+    let second = json!({ "channels": [channel(2, ago(80_000), ago(70))], "has_more": false, "next_token": "x" });
+    Mock::given(path("/eu/api/v2/channels"))
+        .and(query_param_is_missing("next_token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(first))
+        .mount(&server)
+        .await;
+    Mock::given(path("/eu/api/v2/channels"))
+        .and(query_param("next_token", "n"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(second))
+        .mount(&server)
+        .await;
+    let mut group = chat(4, ago(40));
+    group["chat_type"] = json!("group_chat");
+    let mut left = chat(5, ago(40));
+    left["removed"] = json!(true);
+    let mut listed_elsewhere = chat(6, ago(40));
+    listed_elsewhere["chat_type"] = json!("channel");
+    let chats = json!({ "chats": [chat(3, ago(30)), group, left, listed_elsewhere] });
+    respond(&server, "chats", 200, chats).await;
+
+    let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+    let expected = [
+        "channels",
+        "chat:223000003",
+        "chat:223000004",
+        "chat:CT_1",
+        "chat:CT_2",
+        "threads:T1",
+        "threads:T2",
+    ];
+    assert_eq!(streams(&pages), BTreeSet::from(expected));
+    assert!(pages.iter().all(|page| !page.is_list_partial));
+    let seconds = |seconds: i64| ago(seconds) / 1_000 * 1_000;
+    assert_eq!(target(&pages, "chat:CT_1")["active_at"], seconds(60));
+    assert_eq!(target(&pages, "chat:223000003")["active_at"], seconds(30));
+    assert_eq!(
+        queries(&server, "channels").await,
+        [
+            "joined=true&limit=100",
+            "joined=true&limit=100&next_token=n"
+        ]
+    );
+    let title = pages.iter().flat_map(|page| &page.directory_updates);
+    assert!(title.clone().any(|entry| entry.key.id == "CT_1"));
+}
+
+/// Answers requests for chats: those before the bound, newest first or oldest first.
+async fn hold_chats(server: &MockServer, chats: &'static [i64], is_newest_first: bool) {
+    Mock::given(path("/eu/api/v2/chats"))
+        .respond_with(move |request: &Request| {
+            let bound = |name: &str| -> Option<i64> {
+                let mut pairs = request.url.query_pairs();
+                pairs.find(|(key, _)| key == name)?.1.parse().ok()
+            };
+            let (after, before) = (bound("modified_after"), bound("modified_before"));
+            let mut rows: Vec<(usize, i64)> = chats.iter().copied().enumerate().collect();
+            rows.retain(|(_, time)| {
+                after.is_none_or(|after| *time > after)
+                    && before.is_none_or(|before| *time < before)
+            });
+            rows.sort_by_key(|(_, time)| if is_newest_first { -time } else { *time });
+            let rows = rows.into_iter().take(100);
+            let rows: Vec<Value> = rows.map(|(number, time)| chat(number, time)).collect();
+            ResponseTemplate::new(200).set_body_json(json!({ "chats": rows }))
+        })
+        .mount(server)
+        .await;
+    respond(server, "channels", 200, json!({ "channels": [] })).await;
+}
+
+fn times(count: i64) -> &'static [i64] {
+    let times: Vec<i64> = (0..count).map(|number| ago(number * 600 + 30)).collect();
+    Box::leak(times.into_boxed_slice())
+}
+
+#[tokio::test]
+async fn every_chat_is_listed_in_either_order() {
+    for is_newest_first in [true, false] {
+        let (server, cliq) = cliq().await;
+        hold_chats(&server, times(350), is_newest_first).await;
+        let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+        assert_eq!(streams(&pages).len(), 351);
+        assert_eq!(pages.len(), 5, "one page of channels and four of chats");
+        assert!(!pages.last().expect("a page").is_list_partial);
+    }
+}
+
+#[tokio::test]
+async fn run_reads_only_chats_with_news() {
+    let (server, cliq) = cliq().await;
+    hold_chats(&server, times(350), true).await;
+    let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+    let cursor = pages.last().expect("a page").cursor.clone();
+    let pages = read_all(&cliq, "chats", &Value::Null, Some(cursor.clone())).await;
+    assert_eq!(pages.len(), 2);
+    assert!(pages[1].is_list_partial, "the other streams stay");
+
+    let mut joined = cursor.clone();
+    joined["digest"] = json!(7);
+    let pages = read_all(&cliq, "chats", &Value::Null, Some(joined)).await;
+    assert!(
+        !pages.last().expect("a page").is_list_partial,
+        "other channels"
+    );
+
+    let mut next_day = request("chats", Value::Null, Some(cursor));
+    next_day.upper_bound = now() + TimeDelta::hours(25);
+    let page = cliq.sync(next_day).await.expect("a page");
+    let mut next_day = request("chats", Value::Null, Some(page.cursor));
+    next_day.upper_bound = now() + TimeDelta::hours(25);
+    let page = cliq.sync(next_day).await.expect("a page");
+    assert!(
+        page.has_more && !page.is_list_partial,
+        "the whole list again"
+    );
+}
+
+#[tokio::test]
+async fn rejected_scope_leaves_out_its_list_only() {
+    let (server, cliq) = cliq().await;
+    respond(&server, "channels", 401, scope_rejected()).await;
+    respond(
+        &server,
+        "chats",
+        200,
+        json!({ "chats": [chat(1, ago(30))] }),
+    )
+    .await;
+    let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+    assert_eq!(
+        streams(&pages),
+        BTreeSet::from(["channels", "chat:223000001"])
+    );
+    assert!(pages.last().expect("a page").is_list_partial);
+
+    server.reset().await;
+    respond(
+        &server,
+        "channels",
+        200,
+        json!({ "channels": [channel(1, 0, 0)] }),
+    )
+    .await;
+    respond(&server, "chats", 401, scope_rejected()).await;
+    let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+    assert_eq!(
+        streams(&pages),
+        BTreeSet::from(["channels", "chat:CT_1", "threads:T1"])
+    );
+
+    server.reset().await;
+    respond(&server, "channels", 401, scope_rejected()).await;
+    respond(&server, "chats", 401, scope_rejected()).await;
+    let page = cliq
+        .sync(request("chats", Value::Null, None))
+        .await
+        .expect("a page");
+    let result = cliq
+        .sync(request("chats", Value::Null, Some(page.cursor)))
+        .await;
+    assert!(
+        matches!(result, Err(ConnectorError::Denied { .. })),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn known_rejected_scope_is_not_called() {
+    let (server, cliq) = cliq().await;
+    respond(&server, "chats", 200, json!({ "chats": [] })).await;
+    let mut request = request("chats", Value::Null, None);
+    request.access.account.settings["rejected_scopes"] = json!(["ZohoCliq.Channels.READ"]);
+    let page = cliq.sync(request).await.expect("a page");
+    assert!(page.has_more && page.is_list_partial);
+    assert_eq!(queries(&server, "channels").await.len(), 0);
+}
+
+#[tokio::test]
+async fn channels_are_read_again_if_their_set_has_changed() {
+    let (server, cliq) = cliq().await;
+    let mut digests = Vec::new();
+    let mut cursor = None;
+    let lists: [&[usize]; 4] = [&[1, 2], &[2, 1], &[1, 2, 3], &[1, 2, 3]];
+    for (numbers, calls) in lists.into_iter().zip([1, 0, 1, 0]) {
+        server.reset().await;
+        let numbers = numbers.iter();
+        let channels: Vec<Value> = numbers
+            .map(|number| channel(*number, ago(90), ago(60)))
+            .collect();
+        respond(&server, "channels", 200, json!({ "channels": channels })).await;
+        respond(&server, "chats", 200, json!({ "chats": [] })).await;
+        let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+        let target = target(&pages, "channels").clone();
+        digests.push(target["digest"].clone());
+        let page = cliq
+            .sync(request("channels", target, cursor))
+            .await
+            .expect("a page");
+        assert_eq!(queries(&server, "channels").await.len(), 1 + calls);
+        assert_eq!(page.signals.is_empty(), calls == 0);
+        cursor = Some(page.cursor);
+    }
+    assert_eq!(digests[0], digests[1], "in any order");
+    assert_ne!(digests[1], digests[2]);
+}
+
+#[tokio::test]
+async fn unreadable_row_ends_no_stream() {
+    let (server, cliq) = cliq().await;
+    let channels = json!({ "channels": [channel(1, 0, 0), { "channel_id": "T2" }, "T3"] });
+    respond(&server, "channels", 200, channels).await;
+    respond(
+        &server,
+        "chats",
+        200,
+        json!({ "chats": [{ "name": "Grace" }] }),
+    )
+    .await;
+    let pages = read_all(&cliq, "chats", &Value::Null, None).await;
+    let unreadable = pages.iter().map(|page| page.unreadable_rows.len());
+    assert_eq!(unreadable.sum::<usize>(), 3);
+    assert!(pages.last().expect("a page").is_list_partial);
+}
+
+#[tokio::test]
+async fn list_without_rows_is_an_error() {
+    let (server, cliq) = cliq().await;
+    for (stream, at) in [
+        ("chats", "channels"),
+        ("channels", "channels"),
+        ("chat:CT_1", "chats/CT_1/messages"),
+        ("threads:T1", "channels/T1/threads"),
+    ] {
+        respond(&server, at, 200, json!({ "surprise": [] })).await;
+        let result = cliq.sync(request(stream, Value::Null, None)).await;
+        assert!(
+            matches!(result, Err(ConnectorError::Permanent(_))),
+            "{stream}: {result:?}"
+        );
+    }
+}
