@@ -219,148 +219,145 @@ async fn temporary_token_endpoint_errors_end_no_grant() {
     }
 }
 
+/// Responses of providers with codes of their own: slug, status, body, and the expected error.
+const CODES: &[(&str, u16, &str, &str)] = &[
+    (
+        "github",
+        403,
+        r#"{"message":"You have exceeded a secondary rate limit."}"#,
+        "rate_limited",
+    ),
+    (
+        "github",
+        403,
+        r#"{"message":"Resource not accessible by integration"}"#,
+        "permission",
+    ),
+    (
+        "jira",
+        401,
+        r#"{"code":401,"message":"Unauthorized; scope does not match"}"#,
+        "permission",
+    ),
+    (
+        "google_drive",
+        403,
+        r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Quota exceeded.",
+                "errors":[{"domain":"usageLimits","reason":"rateLimitExceeded"}]}}"#,
+        "rate_limited",
+    ),
+    (
+        "google_drive",
+        401,
+        r#"{"error":{"code":401,"errors":[{"reason":"authError","location":"Authorization"}]}}"#,
+        "unauthorized",
+    ),
+    (
+        "google_drive",
+        403,
+        r#"{"error":{"code":403,"errors":[{"reason":"accessNotConfigured"}]}}"#,
+        "permanent",
+    ),
+    (
+        "google_calendar",
+        403,
+        r#"{"error":{"code":403,"status":"PERMISSION_DENIED","details":[
+                {"reason":"RATE_LIMIT_EXCEEDED","metadata":{"quota_limit_value":"600"}}]}}"#,
+        "rate_limited",
+    ),
+    (
+        "google_calendar",
+        403,
+        r#"{"error":{"code":403,"errors":[{"reason":"insufficientPermissions"}]}}"#,
+        "permission",
+    ),
+    (
+        "gmail",
+        403,
+        r#"{"error":{"code":403,"errors":[{"domain":"usageLimits","reason":"userRateLimitExceeded"}]}}"#,
+        "rate_limited",
+    ),
+    (
+        "gmail",
+        400,
+        r#"{"error":{"code":400,"message":"Mail service not enabled",
+                "errors":[{"domain":"global","reason":"failedPrecondition"}]}}"#,
+        "permission",
+    ),
+    (
+        "zoho_cliq",
+        400,
+        r#"{"code":"request_limit_exceeded","message":"Too many."}"#,
+        "rate_limited",
+    ),
+    (
+        "zoho_cliq",
+        429,
+        r#"{"error":{"code":"rate_limit_exceeded","message":"Too many."}}"#,
+        "rate_limited",
+    ),
+    (
+        "zoho_cliq",
+        401,
+        r#"{"code":"oauthtoken_invalid","message":"Invalid."}"#,
+        "unauthorized",
+    ),
+    (
+        "zoho_cliq",
+        403,
+        r#"{"code":"chat_access_denied","message":"Not a participant."}"#,
+        "permission",
+    ),
+    (
+        "zoho_mail",
+        401,
+        r#"{"status":{"code":401,"description":"Unauthorized"},
+                "data":{"errorCode":"INVALID_OAUTHTOKEN"}}"#,
+        "unauthorized",
+    ),
+    (
+        "zoho_mail",
+        200,
+        r#"{"status":{"code":429,"description":"Too many requests"},"data":{}}"#,
+        "rate_limited",
+    ),
+    (
+        "zoho_mail",
+        200,
+        r#"{"status":{"code":400,"description":"Invalid Input"},
+                "data":{"errorCode":"PATTERN_NOT_MATCHED","moreInfo":"start"}}"#,
+        "permanent",
+    ),
+    (
+        "zoho_mail",
+        404,
+        r#"{"status":{"code":404,"description":"Invalid Input"},
+                "data":{"errorCode":"INVALID_OAUTHSCOPE"}}"#,
+        "permission",
+    ),
+    (
+        "slack",
+        200,
+        r#"{"ok":false,"error":"ratelimited"}"#,
+        "rate_limited",
+    ),
+    (
+        "slack",
+        403,
+        r#"{"ok":false,"error":"missing_scope","needed":"users:read"}"#,
+        "permission",
+    ),
+    (
+        "slack",
+        200,
+        r#"{"ok":false,"error":"internal_error"}"#,
+        "transient",
+    ),
+];
+
 #[tokio::test]
 async fn error_codes_map_to_provider_specific_errors() {
-    for (slug, status, body, code) in [
-        (
-            "github",
-            403,
-            r#"{"message":"You have exceeded a secondary rate limit."}"#,
-            "rate_limited",
-        ),
-        (
-            "github",
-            403,
-            r#"{"message":"Resource not accessible by integration"}"#,
-            "permission",
-        ),
-        (
-            "jira",
-            401,
-            r#"{"code":401,"message":"Unauthorized; scope does not match"}"#,
-            "permission",
-        ),
-        (
-            "google_drive",
-            403,
-            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Quota exceeded.",
-                "errors":[{"domain":"usageLimits","reason":"rateLimitExceeded"}]}}"#,
-            "rate_limited",
-        ),
-        (
-            "google_drive",
-            401,
-            r#"{"error":{"code":401,"errors":[{"reason":"authError","location":"Authorization"}]}}"#,
-            "unauthorized",
-        ),
-        (
-            "google_drive",
-            403,
-            r#"{"error":{"code":403,"errors":[{"reason":"accessNotConfigured"}]}}"#,
-            "permanent",
-        ),
-        (
-            "google_calendar",
-            403,
-            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","details":[
-                {"reason":"RATE_LIMIT_EXCEEDED","metadata":{"quota_limit_value":"600"}}]}}"#,
-            "rate_limited",
-        ),
-        (
-            "google_calendar",
-            403,
-            r#"{"error":{"code":403,"errors":[{"reason":"insufficientPermissions"}]}}"#,
-            "permission",
-        ),
-        (
-            "gmail",
-            403,
-            r#"{"error":{"code":403,"errors":[{"domain":"usageLimits","reason":"userRateLimitExceeded"}]}}"#,
-            "rate_limited",
-        ),
-        (
-            "gmail",
-            400,
-            r#"{"error":{"code":400,"message":"Mail service not enabled",
-                "errors":[{"domain":"global","reason":"failedPrecondition"}]}}"#,
-            "permission",
-        ),
-        (
-            "zoho_cliq",
-            400,
-            r#"{"code":"request_limit_exceeded","message":"Too many."}"#,
-            "rate_limited",
-        ),
-        (
-            "zoho_cliq",
-            429,
-            r#"{"error":{"code":"rate_limit_exceeded","message":"Too many."}}"#,
-            "rate_limited",
-        ),
-        (
-            "zoho_cliq",
-            401,
-            r#"{"code":"oauthtoken_invalid","message":"Invalid."}"#,
-            "unauthorized",
-        ),
-        (
-            "zoho_cliq",
-            403,
-            r#"{"code":"chat_access_denied","message":"Not a participant."}"#,
-            "permission",
-        ),
-        (
-            "zoho_cliq",
-            400,
-            r#"{"code":"request_url_invalid","message":"Invalid."}"#,
-            "permanent",
-        ),
-        (
-            "zoho_mail",
-            401,
-            r#"{"status":{"code":401,"description":"Unauthorized"},
-                "data":{"errorCode":"INVALID_OAUTHTOKEN"}}"#,
-            "unauthorized",
-        ),
-        (
-            "zoho_mail",
-            200,
-            r#"{"status":{"code":429,"description":"Too many requests"},"data":{}}"#,
-            "rate_limited",
-        ),
-        (
-            "zoho_mail",
-            200,
-            r#"{"status":{"code":400,"description":"Invalid Input"},
-                "data":{"errorCode":"PATTERN_NOT_MATCHED","moreInfo":"start"}}"#,
-            "permanent",
-        ),
-        (
-            "zoho_mail",
-            404,
-            r#"{"status":{"code":404,"description":"Invalid Input"},
-                "data":{"errorCode":"INVALID_OAUTHSCOPE"}}"#,
-            "permission",
-        ),
-        (
-            "slack",
-            200,
-            r#"{"ok":false,"error":"ratelimited"}"#,
-            "rate_limited",
-        ),
-        (
-            "slack",
-            403,
-            r#"{"ok":false,"error":"missing_scope","needed":"users:read"}"#,
-            "permission",
-        ),
-        (
-            "slack",
-            200,
-            r#"{"ok":false,"error":"internal_error"}"#,
-            "transient",
-        ),
-    ] {
+    for (slug, status, body, code) in CODES.iter().copied() {
         let server = MockServer::start().await;
         let response = ResponseTemplate::new(status).set_body_string(body);
         Mock::given(any())

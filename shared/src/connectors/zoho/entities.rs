@@ -17,15 +17,12 @@ pub(in crate::connectors) fn unescape(text: &str) -> Cow<'_, str> {
     while let Some((before, after)) = rest.split_once('&') {
         resolved.push_str(before);
         let end = after.find(';').filter(|end| *end <= MAX_LENGTH);
-        match end.and_then(|end| Some((character(&after[..end])?, end))) {
-            Some((character, end)) => {
-                resolved.push(character);
-                rest = &after[end + 1..];
-            }
-            None => {
-                resolved.push('&');
-                rest = after;
-            }
+        if let Some((character, end)) = end.and_then(|end| Some((character(&after[..end])?, end))) {
+            resolved.push(character);
+            rest = &after[end + 1..];
+        } else {
+            resolved.push('&');
+            rest = after;
         }
     }
     resolved.push_str(rest);

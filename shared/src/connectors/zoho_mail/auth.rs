@@ -83,7 +83,7 @@ pub(super) async fn exchange_token(
     if !probe.reads_mails {
         consent.scopes.retain(|scope| scope != MESSAGES);
     }
-    let account = with_mailbox(consent.account, &probe.mailbox, probe.id);
+    let account = with_mailbox(consent.account, &probe.mailbox, &probe.id);
     Ok(CallbackOutcome::connected(NewGrant {
         account,
         tokens: Some(consent.tokens),
@@ -158,7 +158,7 @@ fn choose(mut accounts: Vec<Account>, address: &str) -> Option<Account> {
 }
 
 /// The account with its mailbox.
-fn with_mailbox(mut account: ExternalAccount, mailbox: &Account, id: String) -> ExternalAccount {
+fn with_mailbox(mut account: ExternalAccount, mailbox: &Account, id: &str) -> ExternalAccount {
     account.settings[ACCOUNT_ID] = json!(id);
     if let Some(address) = mailbox.address() {
         account.settings[ADDRESS] = json!(address);

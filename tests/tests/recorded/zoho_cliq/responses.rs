@@ -117,7 +117,7 @@ async fn check_error(name: &str, recorded: &Value, tally: &mut Tally) {
     let error = fixture.page("chat:CT_1", None).await.expect_err("an error");
     let code = recorded["body"]["code"].as_str().unwrap_or_default();
     let expected = match code {
-        "oauthtoken_scope_invalid" => "permission",
+        "oauthtoken_scope_invalid" | "request_url_invalid" => "permission",
         "request_limit_exceeded" => "rate_limited",
         "oauthtoken_invalid" => "unauthorized",
         _ => "permanent",
@@ -125,7 +125,7 @@ async fn check_error(name: &str, recorded: &Value, tally: &mut Tally) {
     if error.code() != expected {
         tally.fail(format!("{name}: {error:?} instead of {expected}"));
     }
-    if let ConnectorError::Denied { source, .. } = &error {
+    if let (ConnectorError::Denied { source, .. }, "oauthtoken_scope_invalid") = (&error, code) {
         let missing = source.downcast_ref::<MissingScope>();
         assert_eq!(missing, Some(&MissingScope("ZohoCliq.Messages.READ")));
     }

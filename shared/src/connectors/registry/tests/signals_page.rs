@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -16,16 +16,7 @@ const MARK: &str = "<!-- Generated below this line. -->\n";
 /// The dedupe key of one Signal per kind, from the golden files of a provider.
 fn example_keys(provider: &str) -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join(format!("src/connectors/{provider}/fixtures"));
-    let entries = std::fs::read_dir(folder).expect("the fixtures' folder");
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "snap")
-        })
-        .collect();
-    files.sort_unstable();
+    let files = snapshots(&root.join(format!("src/connectors/{provider}/fixtures")));
     let mut keys = BTreeMap::new();
     for file in files {
         let snapshot = std::fs::read_to_string(&file).expect("a snapshot");
@@ -38,6 +29,21 @@ fn example_keys(provider: &str) -> BTreeMap<String, String> {
         }
     }
     keys
+}
+
+/// The snapshots below a folder: its own ones first, in order.
+fn snapshots(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder of fixtures");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let (mut folders, mut files): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "snap")
+    });
+    files.sort_unstable();
+    folders.sort_unstable();
+    files.extend(folders.iter().flat_map(|folder| snapshots(folder)));
+    files
 }
 
 fn row(kind: SignalKind, key: &str) -> String {

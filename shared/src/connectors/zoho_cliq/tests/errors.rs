@@ -33,7 +33,7 @@ async fn codes_map_to_errors_in_every_envelope() {
         ),
         (403, json!({ "code": "chat_access_denied" }), "permission"),
         (404, json!({ "code": "chat_not_found" }), "permission"),
-        (400, json!({ "code": "request_url_invalid" }), "permanent"),
+        (400, json!({ "code": "request_url_invalid" }), "permission"),
         (500, json!({ "message": "An internal error." }), "transient"),
     ] {
         let (server, cliq) = cliq().await;

@@ -197,15 +197,12 @@ impl Walk {
     fn pass(&mut self, rows: &[Option<Mark>]) {
         let last = rows.iter().rposition(Option::is_some);
         let is_new = |at: &usize| at + 1 == rows.len() || rows[*at] != self.anchor;
-        match last.filter(is_new) {
-            Some(at) => {
-                self.anchor.clone_from(&rows[at]);
-                self.start += at as u64;
-            }
-            None => {
-                self.anchor = None;
-                self.start += rows.len() as u64;
-            }
+        if let Some(at) = last.filter(is_new) {
+            self.anchor.clone_from(&rows[at]);
+            self.start += at as u64;
+        } else {
+            self.anchor = None;
+            self.start += rows.len() as u64;
         }
     }
 
