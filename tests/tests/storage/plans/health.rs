@@ -12,12 +12,12 @@ use super::Reads;
 use super::lists::{insert_connections, read_pages, seed};
 use crate::connections::scope_of;
 
-/// Stores the health of all connections: one in fifty is degraded.
+/// Stores the health of all connections: one in forty of each tenant is degraded.
 const HEALTH: [&str; 2] = [
     "UPDATE connections SET \
-         health = CASE WHEN n % 50 = 0 THEN 'degraded' ELSE 'healthy' END, \
-         health_reason = CASE WHEN n % 50 = 0 THEN 'rate_limited' ELSE 'up_to_date' END \
-     FROM (SELECT tenant_id, id, row_number() OVER (ORDER BY md5(id::text)) AS n \
+         health = CASE WHEN n % 40 = 1 THEN 'degraded' ELSE 'healthy' END, \
+         health_reason = CASE WHEN n % 40 = 1 THEN 'rate_limited' ELSE 'up_to_date' END \
+     FROM (SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY id) AS n \
          FROM connections) numbered \
      WHERE connections.tenant_id = numbered.tenant_id AND connections.id = numbered.id",
     "VACUUM ANALYZE",
