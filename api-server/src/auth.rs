@@ -42,6 +42,22 @@ pub(crate) struct TenantAuth<S> {
     _required: PhantomData<S>,
 }
 
+/// The proof that the caller has the scope `S` for a list: in one tenant, or as an operator.
+#[derive(Debug)]
+pub(crate) struct ReadAuth<S> {
+    pub(crate) reach: Reach,
+    _required: PhantomData<S>,
+}
+
+/// The tenants whose rows a list contains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reach {
+    /// One tenant.
+    Tenant(TenantScope),
+    /// All tenants, for an operator without `X-Tenant-Id`.
+    AllTenants(OperatorProof),
+}
+
 /// The authenticated caller.
 #[derive(Debug, Clone)]
 pub(crate) enum Principal {
@@ -96,34 +112,66 @@ impl<S: RequiredScope> FromRequestParts<Arc<AppState>> for TenantAuth<S> {
     ) -> Result<Self, ApiError> {
         let credential = authenticate(parts, state).await?;
         let requested = tenant_header(&parts.headers)?;
-        let (scope, principal) = match credential {
-            Credential::Operator(proof) => {
-                let tenant = requested.ok_or(ApiError::TenantRequired)?;
-                if tenant == TenantId::UNASSIGNED && !S::UNASSIGNED {
-                    return Err(ApiError::NotFound("tenant"));
-                }
-                let scope = tenants::resolve_scope(&state.db, proof, tenant)
-                    .await?
-                    .ok_or(ApiError::NotFound("tenant"))?;
-                (scope, Principal::Operator)
-            }
-            Credential::ApiKey(key) => {
-                // A key together with another tenant's id is a mistake of the client.
-                if requested.is_some_and(|tenant| tenant != key.scope.tenant_id()) {
-                    return Err(ApiError::NotFound("tenant"));
-                }
-                if !key.scopes.contains(&S::SCOPE) {
-                    return Err(ApiError::InsufficientScope(S::SCOPE));
-                }
-                (key.scope, Principal::ApiKey(key.id))
+        authorize(state, credential, requested).await
+    }
+}
+
+impl<S: RequiredScope> FromRequestParts<Arc<AppState>> for ReadAuth<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<AppState>,
+    ) -> Result<Self, ApiError> {
+        let credential = authenticate(parts, state).await?;
+        let requested = tenant_header(&parts.headers)?;
+        let reach = match (credential, requested) {
+            (Credential::Operator(proof), None) => Reach::AllTenants(proof),
+            (credential, requested) => {
+                let auth: TenantAuth<S> = authorize(state, credential, requested).await?;
+                Reach::Tenant(auth.scope)
             }
         };
         Ok(Self {
-            scope,
-            principal,
+            reach,
             _required: PhantomData,
         })
     }
+}
+
+/// Checks that a credential has the scope `S` in the requested tenant or in its own.
+async fn authorize<S: RequiredScope>(
+    state: &AppState,
+    credential: Credential,
+    requested: Option<TenantId>,
+) -> Result<TenantAuth<S>, ApiError> {
+    let (scope, principal) = match credential {
+        Credential::Operator(proof) => {
+            let tenant = requested.ok_or(ApiError::TenantRequired)?;
+            if tenant == TenantId::UNASSIGNED && !S::UNASSIGNED {
+                return Err(ApiError::NotFound("tenant"));
+            }
+            let scope = tenants::resolve_scope(&state.db, proof, tenant)
+                .await?
+                .ok_or(ApiError::NotFound("tenant"))?;
+            (scope, Principal::Operator)
+        }
+        Credential::ApiKey(key) => {
+            // A key together with another tenant's id is a mistake of the client.
+            if requested.is_some_and(|tenant| tenant != key.scope.tenant_id()) {
+                return Err(ApiError::NotFound("tenant"));
+            }
+            if !key.scopes.contains(&S::SCOPE) {
+                return Err(ApiError::InsufficientScope(S::SCOPE));
+            }
+            (key.scope, Principal::ApiKey(key.id))
+        }
+    };
+    Ok(TenantAuth {
+        scope,
+        principal,
+        _required: PhantomData,
+    })
 }
 
 enum Credential {

@@ -14,6 +14,7 @@ mod error;
 mod extract;
 mod feed_watcher;
 mod grant;
+mod health_review;
 mod limits;
 mod middleware;
 mod openapi;

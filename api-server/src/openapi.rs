@@ -37,7 +37,8 @@ const OPERATOR: &str = "operator";
         (name = "connections", description = "Grants of tenants at provider accounts"),
         (name = "jobs", description = "Queued, running and finished work"),
         (name = "signals", description = "The feed of each tenant"),
-        (name = "webhook-deliveries", description = "Webhook deliveries as received")
+        (name = "webhook-deliveries", description = "Webhook deliveries as received"),
+        (name = "overview", description = "The state of the whole service, for operators")
     ),
     components(schemas(shared::problem::Problem))
 )]
@@ -190,7 +191,8 @@ fn tenant_header() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "The tenant. Required for operators; an API key accepts only its own tenant.",
+            "The tenant. Required for operators, except for lists of all tenants; an API key accepts \
+             only its own tenant.",
         ))
         .schema(Some(uuid))
         .build()

@@ -30,6 +30,7 @@ pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
         .merge(routes::jobs::router())
         .merge(routes::signals::router())
         .merge(routes::deliveries::router())
+        .merge(routes::overview::router())
         .split_for_parts();
     openapi::complete(&mut document);
     (router, document)

@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub(crate) mod connections;
 pub(crate) mod deliveries;
 pub(crate) mod jobs;
+pub(crate) mod overview;
 pub(crate) mod providers;
 pub(crate) mod signals;
 pub(crate) mod sync;

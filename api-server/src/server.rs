@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::feed_watcher::FeedWatcher;
+use crate::health_review;
 use crate::limits::Limits;
 use crate::pages::Pages;
 use crate::reseal;
@@ -44,6 +45,7 @@ pub async fn start_with(
     let state = build_state(config, replica, &bootstrap, connectors)?;
     let lifecycle = bootstrap.lifecycle();
     lifecycle.supervise_background("resealing", reseal::run(Arc::clone(&state)));
+    lifecycle.supervise_background("health review", health_review::run(Arc::clone(&state)));
     let operational = router::operational(lifecycle.health().clone());
     bootstrap.serve(listener, Some(router::app(state)), operational)
 }

@@ -11,6 +11,7 @@ pub mod connectors;
 pub mod credentials;
 pub mod crypto;
 pub mod db;
+pub mod health;
 pub mod http;
 pub mod inbox;
 pub mod model;

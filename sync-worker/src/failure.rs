@@ -87,10 +87,7 @@ impl JobFailure {
 }
 
 pub(crate) fn error(code: &str, message: &str) -> JobError {
-    JobError {
-        code: code.to_owned(),
-        message: message.to_owned(),
-    }
+    JobError::new(code, message)
 }
 
 /// The outcome of a job whose payload another release wrote and this one cannot decode.

@@ -1,4 +1,4 @@
-//! The scheduler: enqueues due jobs, rescues lost ones and measures the queue.
+//! The scheduler: enqueues due jobs, rescues lost ones, reviews health and measures the queue.
 //!
 //! Every worker runs it; Postgres makes sure that one worker enqueues each due job.
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
+use shared::db::connections::{self, Reviewer};
 use shared::db::transactions::{self, TransactionSnapshot};
 use shared::db::{DbError, periodic, subscriptions};
 use shared::model::{ApplyRetention, JobKind, JobPayload, NewJob, RedeliverWebhooks, TenantId};
@@ -22,6 +23,7 @@ use crate::context::Context;
 const RESCUE_INTERVAL: Duration = Duration::from_secs(2);
 const ENQUEUE_INTERVAL: Duration = Duration::from_millis(500);
 const PERIODIC_INTERVAL: Duration = Duration::from_secs(2);
+const REVIEW_INTERVAL: Duration = Duration::from_secs(1);
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// Snapshots that are kept to measure the watermark's lag.
 const MAX_SNAPSHOTS: usize = 1000;
@@ -45,6 +47,7 @@ async fn run_steps(context: &Context, lifecycle: &Lifecycle) -> Infallible {
     let mut rescue = ticks(RESCUE_INTERVAL);
     let mut enqueue = ticks(ENQUEUE_INTERVAL);
     let mut periodic = ticks(PERIODIC_INTERVAL);
+    let mut review = ticks(REVIEW_INTERVAL);
     let mut measure = ticks(MEASURE_INTERVAL);
     let mut lag = WatermarkLag::default();
     loop {
@@ -60,6 +63,10 @@ async fn run_steps(context: &Context, lifecycle: &Lifecycle) -> Infallible {
             }
             _ = periodic.tick(), if !lifecycle.draining().is_cancelled() => {
                 ("periodic", enqueue_periodic(context).await)
+            }
+            _ = review.tick(), if !lifecycle.draining().is_cancelled() => {
+                let reviewed = connections::review_health(&context.db, Reviewer::Worker).await;
+                ("review health", reviewed.map(drop))
             }
             _ = measure.tick() => ("measure", measure_all(context, &mut lag).await),
         };
@@ -153,8 +160,9 @@ async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), Db
     measure_queue(context).await?;
     measure_subscriptions(context).await?;
     let snapshot = transactions::snapshot(&context.db).await?;
-    gauge!(names::FEED_WATERMARK_LAG_SECONDS).set(lag.measure(&snapshot, Instant::now()));
-    Ok(())
+    let seconds = lag.measure(&snapshot, Instant::now());
+    gauge!(names::FEED_WATERMARK_LAG_SECONDS).set(seconds);
+    transactions::record_lag(&context.db, context.worker, seconds).await
 }
 
 /// Measures how long the oldest transaction has held back the feed's watermark.

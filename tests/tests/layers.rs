@@ -17,7 +17,7 @@ const CRATES: [&str; 4] = ["shared", "api-server", "webhook-ingress", "sync-work
 /// The modules of the crate `shared`, from the ground up. A module uses those of lower layers only.
 const LAYERS: [&[&str]; 7] = [
     &["clock", "config", "model", "problem"],
-    &["crypto", "telemetry"],
+    &["crypto", "health", "telemetry"],
     &["http", "server"],
     &["connectors", "db"],
     &["service"],

@@ -6,6 +6,7 @@
 
 mod body;
 mod receive;
+mod results;
 mod robots;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use shared::telemetry::{HttpTracking, MetricsHandle, track_http};
 use tokio::net::TcpListener;
 
 use crate::body::BodyBudget;
+use crate::results::Results;
 
 /// The settings of the process.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ pub(crate) struct State {
     clock: SharedClock,
     inbox: Inbox,
     bodies: BodyBudget,
+    results: Arc<Results>,
 }
 
 /// Starts the ingress on `listener`.
@@ -103,6 +106,7 @@ pub async fn start(
         clock: config.clock,
         inbox,
         bodies: BodyBudget::default(),
+        results: Results::start(db.clone(), lifecycle),
     };
     let operational = operational_routes(lifecycle.health().clone())
         .method_not_allowed_fallback(receive::method_not_allowed);

@@ -8,13 +8,12 @@ use axum::extract::{Extension, Path, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use metrics::counter;
 use shared::connectors::{Acknowledgement, VerifyError, WebhookVerifier};
 use shared::inbox::{InboxError, RawDelivery, StoreOutcome};
 use shared::model::ConnectionId;
 use shared::problem::Problem;
 use shared::server::ClientAddr;
-use shared::telemetry::{current_traceparent, names};
+use shared::telemetry::current_traceparent;
 
 use crate::State;
 use crate::body::Sender;
@@ -39,7 +38,8 @@ pub(crate) async fn by_app(
         return not_found().await.into_response();
     };
     if !verifier.is_configured() {
-        count(verifier.descriptor().slug, "not_configured");
+        let slug = verifier.descriptor().slug;
+        state.results.count(slug, None, "not_configured");
         return unauthorized_response(
             "The provider is not configured, so its deliveries cannot be verified.",
         );
@@ -120,6 +120,7 @@ struct ReceiveError {
 ///
 /// A panic fails its own request only; the panic hook logs it.
 async fn respond(state: &State, verifier: &dyn WebhookVerifier, request: Request) -> Response {
+    let connection = request.connection;
     let handled = AssertUnwindSafe(handle(state, verifier, request));
     let result = match handled.catch_unwind().await {
         Ok(result) => result,
@@ -128,7 +129,8 @@ async fn respond(state: &State, verifier: &dyn WebhookVerifier, request: Request
     match result {
         Ok(response) => response,
         Err(ReceiveError { result, problem }) => {
-            count(verifier.descriptor().slug, result);
+            let slug = verifier.descriptor().slug;
+            state.results.count(slug, connection, result);
             problem.into_response()
         }
     }
@@ -202,13 +204,14 @@ async fn handle(
             let stored = state.keys.accept_secret(slug, connection, secret).await;
             stored.map_err(verification_error)?;
         }
-        count(slug, "handshake");
+        state.results.count(slug, None, "handshake");
         return Ok(acknowledge(acknowledgement));
     }
     match state.inbox.accept(delivery).await {
         Ok(outcome) => {
-            count(
+            state.results.count(
                 slug,
+                None,
                 match outcome {
                     StoreOutcome::New => "accepted",
                     StoreOutcome::DigestOnly => "digest_only",
@@ -236,11 +239,6 @@ fn verification_error(error: VerifyError) -> ReceiveError {
         result: error.code(),
         problem: verification_problem(error),
     }
-}
-
-fn count(provider: &'static str, result: &'static str) {
-    counter!(names::WEBHOOK_DELIVERIES_TOTAL, "provider" => provider, "result" => result)
-        .increment(1);
 }
 
 fn panicked() -> ReceiveError {

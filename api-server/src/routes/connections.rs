@@ -3,19 +3,25 @@
 mod delete;
 mod get;
 mod list;
+mod streams;
 mod sync;
 mod update;
 mod webhook;
+mod webhooks;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use shared::db::connections::{self, Behind, ConnectionStatus};
+use shared::connectors::{ProviderDescriptor, Registry};
+use shared::db::connections::{self, Behind, ConnectionHealth, ConnectionStatus};
 use shared::db::cursors::HeldBackBy;
-use shared::model::{ConnectionId, JobError};
+use shared::db::{DbError, Tx};
+use shared::health::Health;
+use shared::model::{ConnectionId, JobError, TenantId};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::webhooks::Webhooks;
 use super::Routes;
 
 pub(crate) fn router() -> Routes {
@@ -26,6 +32,7 @@ pub(crate) fn router() -> Routes {
             update::update_connection,
             delete::delete_connection
         ))
+        .routes(routes!(streams::list_connection_streams))
         .routes(routes!(sync::sync_connection))
         .routes(routes!(webhook::create_connection_webhook))
 }
@@ -34,18 +41,25 @@ pub(crate) fn router() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
+    /// The tenant that it belongs to.
+    tenant_id: TenantId,
     /// The provider's slug.
     #[schema(example = "github")]
     provider: String,
     pub(crate) status: ConnectionStatus,
     /// The reason for the status, for programs.
     status_reason: Option<String>,
+    /// What works, why not, and what helps.
+    health: Health,
     /// The provider's account; null while the connection is pending.
     account: Option<Account>,
     /// The approval that a pending connection waits for; null for other connections.
     approval: Option<Approval>,
     /// The granted scopes or permissions, as the provider names them.
     scopes: Vec<String>,
+    /// The scopes or permissions that the connect flow requests.
+    #[schema(value_type = Vec<String>)]
+    required_scopes: &'static [&'static str],
     /// The configured seconds between two polls.
     #[schema(example = 300)]
     poll_interval_seconds: i32,
@@ -81,6 +95,10 @@ pub(crate) struct Connection {
     missed_count: i64,
     /// When a poll found the last of these facts.
     missed_at: Option<DateTime<Utc>>,
+    /// The webhooks of the connection.
+    webhooks: Webhooks,
+    /// When the last Signal was stored, to the minute.
+    last_signal_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -162,8 +180,52 @@ pub(crate) struct Account {
     name: String,
 }
 
-impl From<connections::Connection> for Connection {
-    fn from(connection: connections::Connection) -> Self {
+/// The description of a provider; `None` if this release does not know it.
+fn descriptor_of<'r>(registry: &'r Registry, slug: &str) -> Option<&'r ProviderDescriptor> {
+    let mut descriptors = registry.iter().map(|(descriptor, _)| descriptor);
+    descriptors.find(|descriptor| descriptor.slug == slug)
+}
+
+/// Adds health and activity to connections.
+pub(crate) async fn show_all(
+    tx: &mut Tx,
+    registry: &Registry,
+    connections: Vec<connections::Connection>,
+) -> Result<Vec<Connection>, DbError> {
+    let keys: Vec<_> = connections.iter().map(|c| (c.tenant_id, c.id)).collect();
+    let mut health = connections::load_health(tx, &keys).await?;
+    let mut shown = Vec::with_capacity(connections.len());
+    for connection in connections {
+        let own = health.iter().position(|one| one.id == connection.id);
+        let own = own.ok_or(DbError::Corrupt("the health of a connection"))?;
+        let descriptor = descriptor_of(registry, &connection.provider);
+        shown.push(Connection::new(
+            connection,
+            health.swap_remove(own),
+            descriptor,
+        ));
+    }
+    Ok(shown)
+}
+
+/// Adds health and activity to a connection.
+pub(crate) async fn show(
+    tx: &mut Tx,
+    registry: &Registry,
+    connection: connections::Connection,
+) -> Result<Connection, DbError> {
+    let mut shown = show_all(tx, registry, vec![connection]).await?;
+    shown
+        .pop()
+        .ok_or(DbError::Corrupt("the health of a connection"))
+}
+
+impl Connection {
+    fn new(
+        connection: connections::Connection,
+        own: ConnectionHealth,
+        descriptor: Option<&ProviderDescriptor>,
+    ) -> Self {
         let account = connection.account.map(|account| Account {
             id: account.id,
             name: account.name,
@@ -176,6 +238,11 @@ impl From<connections::Connection> for Connection {
         });
         Self {
             id: connection.id,
+            tenant_id: connection.tenant_id,
+            webhooks: Webhooks::new(descriptor, own.health.reason, &own.activity),
+            last_signal_at: own.activity.last_signal_at,
+            health: own.health,
+            required_scopes: descriptor.map_or(&[], |descriptor| descriptor.scopes),
             provider: connection.provider,
             status: connection.status,
             status_reason: connection.status_reason,

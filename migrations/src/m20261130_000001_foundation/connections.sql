@@ -47,6 +47,11 @@ CREATE TABLE connections (
     run_missed                 bigint NOT NULL DEFAULT 0,
     missed_at                  timestamptz,
     poll_boost                 smallint NOT NULL DEFAULT 0,
+    -- The health that lists filter by: its state and reason, which are codes of ours, and since
+    -- when. It is written with the facts that it follows from, and reviewed when time changes it.
+    health                     text NOT NULL DEFAULT 'backfilling',
+    health_reason              text NOT NULL DEFAULT 'backfill_running',
+    health_since               timestamptz NOT NULL DEFAULT now(),
     -- When the current grant was given: provider events about an older grant are ignored.
     connected_at               timestamptz NOT NULL DEFAULT now(),
     created_at                 timestamptz NOT NULL DEFAULT now(),
@@ -57,6 +62,11 @@ CREATE TABLE connections (
 CREATE UNIQUE INDEX connections_account_once
     ON connections (tenant_id, provider, account_id) WHERE status <> 'disconnected';
 CREATE INDEX connections_pending ON connections (pending_until) WHERE status = 'pending';
+-- Lists of one state of health, and lists of all tenants. Text, because the planner may compare an
+-- enumeration only after the policies, and so not in an index.
+CREATE INDEX connections_health ON connections (tenant_id, health, id);
+CREATE INDEX connections_all_health ON connections (health, id);
+CREATE INDEX connections_all ON connections (id);
 
 -- The part of a connection that is read across tenants: where its deliveries go, and when it is
 -- polled next. It contains no names, settings or secrets.
@@ -79,6 +89,8 @@ CREATE TABLE connection_routes (
     probe_interval        interval,
     probed_at             timestamptz,
     routed_at             timestamptz NOT NULL DEFAULT now(),
+    -- When time may change the connection's health, so that it is assessed again.
+    health_review_at      timestamptz NOT NULL DEFAULT now(),
     -- The digest of the grant at the provider, where several connections share one; and whether
     -- this connection no longer uses it.
     grant_key             bytea CHECK (octet_length(grant_key) = 32),
@@ -97,9 +109,34 @@ CREATE INDEX connection_routes_requested ON connection_routes (streams_requested
     WHERE streams_requested_at IS NOT NULL;
 CREATE INDEX connection_routes_refresh ON connection_routes (refresh_at) WHERE polling;
 CREATE INDEX connection_routes_subscriptions ON connection_routes (subscriptions_at);
+CREATE INDEX connection_routes_health_review ON connection_routes (health_review_at);
 CREATE INDEX connection_routes_probe ON connection_routes (probe_at) WHERE probe_at IS NOT NULL;
 
 CREATE INDEX connection_routes_grant ON connection_routes (grant_key) WHERE grant_key IS NOT NULL;
+
+-- When a connection was last active, to the minute. `longest_gap_seconds` is the longest time
+-- between two deliveries; it halves in two weeks. `missed_since_delivery` counts the facts that
+-- reads found since the last delivery and that no delivery had reported.
+CREATE TABLE connection_activity (
+    tenant_id             uuid NOT NULL,
+    connection_id         uuid NOT NULL,
+    last_delivery_at      timestamptz,
+    last_signal_at        timestamptz,
+    longest_gap_seconds   double precision NOT NULL DEFAULT 0,
+    missed_since_delivery bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant_id, connection_id),
+    FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
+) WITH (fillfactor = 50);
+
+-- Facts that reads found without a delivery, per hour, for two days.
+CREATE TABLE missed_facts (
+    tenant_id     uuid NOT NULL,
+    connection_id uuid NOT NULL,
+    hour          timestamptz NOT NULL,
+    facts         bigint NOT NULL,
+    PRIMARY KEY (tenant_id, connection_id, hour),
+    FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
+);
 
 -- Ends a connection's use of its grant. Returns whether another connection, of any tenant, still
 -- uses the grant. Of two connections that end at the same time, the second one gets `false`. The

@@ -53,3 +53,15 @@ CREATE TABLE unmatched_accounts (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (provider, account_id)
 ) WITH (fillfactor = 50);
+
+-- Results of webhook requests per hour, for two days. `connection_id` is the connection whose own
+-- URL rejected the request, else the nil UUID. The table has no tenant data.
+CREATE TABLE webhook_results (
+    provider      text NOT NULL,
+    connection_id uuid NOT NULL,
+    result        text NOT NULL,
+    hour          timestamptz NOT NULL,
+    requests      bigint NOT NULL,
+    last_at       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (provider, connection_id, result, hour)
+) WITH (fillfactor = 50);

@@ -4,9 +4,9 @@ DROP FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text
     is_subscription_shared(uuid, uuid, text),
     quota_pace(float8, float8, float8, float8, float8, integer, float8, float8);
 DROP TABLE audit_log, idempotency_keys, rate_budgets, feed_generations, signals, job_history, jobs,
-    periodic_tasks, workers, unmatched_accounts, delivery_dedup, deliveries, directory_entries,
+    periodic_tasks, workers, unmatched_accounts, webhook_results, delivery_dedup, deliveries, directory_entries,
     subscriptions, cursors, webhook_arming, webhook_secrets, token_refresh_log, credentials, oauth_states,
-    connect_links, delivery_routes, connection_routes, connections, api_keys, tenants;
+    connect_links, delivery_routes, missed_facts, connection_activity, connection_routes, connections, api_keys, tenants;
 DROP SEQUENCE job_lease_tokens;
 DROP TYPE job_state, job_kind, delivery_source, delivery_outcome, connection_status;
 
@@ -15,7 +15,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['poblysh_api', 'poblysh_ingress', 'poblysh_worker'] LOOP
+    FOREACH name IN ARRAY ARRAY['poblysh_operator', 'poblysh_api', 'poblysh_ingress', 'poblysh_worker'] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('DROP OWNED BY %I', name);
             BEGIN

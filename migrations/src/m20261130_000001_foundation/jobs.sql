@@ -6,11 +6,13 @@ CREATE TYPE job_kind AS ENUM
      'apply_retention', 'resolve_directory', 'fan_out_delivery', 'reconcile_subscriptions', 'confirm_grant');
 CREATE TYPE job_state AS ENUM ('queued', 'running', 'succeeded', 'dead', 'cancelled');
 
--- Heartbeats. A worker's jobs are leased until its heartbeat expires.
+-- Heartbeats. A worker's jobs are leased until its heartbeat expires. `feed_lag_seconds` is its
+-- last measurement of how far the feed's watermark is behind.
 CREATE TABLE workers (
-    id         uuid PRIMARY KEY,
-    started_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz NOT NULL
+    id               uuid PRIMARY KEY,
+    started_at       timestamptz NOT NULL DEFAULT now(),
+    expires_at       timestamptz NOT NULL,
+    feed_lag_seconds double precision
 ) WITH (fillfactor = 50);
 
 -- When the periodic tasks are due next. The process that moves the date enqueues the task.

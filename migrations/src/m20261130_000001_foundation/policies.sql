@@ -8,9 +8,9 @@ DECLARE
     scope constant text :=
         'tenant_id = ANY ((SELECT nullif(current_setting(''poblysh.tenants'', true), '''')::uuid[])::uuid[])';
     secured constant text[] := ARRAY[
-        'api_keys', 'audit_log', 'connection_routes', 'connections', 'credentials', 'cursors', 'deliveries',
+        'api_keys', 'audit_log', 'connection_activity', 'connection_routes', 'connections', 'credentials', 'cursors', 'deliveries',
         'delivery_dedup', 'delivery_routes', 'directory_entries', 'idempotency_keys', 'job_history', 'jobs',
-        'signals', 'subscriptions', 'token_refresh_log', 'webhook_arming', 'webhook_secrets'
+        'missed_facts', 'signals', 'subscriptions', 'token_refresh_log', 'webhook_arming', 'webhook_secrets'
     ];
 BEGIN
     FOREACH t IN ARRAY secured || ARRAY['connect_links', 'deliveries_default', 'job_history_default', 'oauth_states', 'tenants'] LOOP
@@ -85,3 +85,16 @@ CREATE POLICY expire ON idempotency_keys FOR DELETE TO poblysh_worker
     USING (created_at < now() - interval '1 day');
 CREATE POLICY expired ON idempotency_keys FOR SELECT TO poblysh_worker
     USING (created_at < now() - interval '1 day');
+
+-- Operators read every tenant. privileges.sql leaves out secrets, bodies and raw data.
+DO $$
+DECLARE
+    t text;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['audit_log', 'connection_activity', 'connection_routes', 'connections',
+        'credentials', 'cursors', 'deliveries', 'job_history', 'jobs', 'missed_facts', 'signals',
+        'subscriptions', 'tenants'] LOOP
+        EXECUTE format('CREATE POLICY operator ON %I FOR SELECT TO poblysh_operator USING (true)', t);
+    END LOOP;
+END
+$$;

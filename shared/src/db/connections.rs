@@ -5,6 +5,7 @@
 
 mod behind;
 mod connect;
+mod health;
 mod pending;
 mod progress;
 mod read;
@@ -17,6 +18,7 @@ use super::TenantScope;
 use super::cursors::HeldBackBy;
 use super::entities::connections::{Column, Entity};
 use super::orm::Scoped;
+use crate::health::HealthState;
 use crate::model::{ConnectionId, ExternalAccount, JobError, TenantId};
 
 pub use crate::model::ConnectionStatus;
@@ -26,12 +28,16 @@ pub use connect::{
     ConnectError, Connected, NewConnection, activate_pending, connect, lock_grant, release_grant,
     update_account,
 };
+pub(super) use health::review_soon;
+pub use health::{
+    Activity, ConnectionHealth, Reviewer, load_health, refresh_health, review_health,
+};
 pub use pending::{NewPending, create_pending, name_pending};
 pub use progress::{
     IsBackfill, Progress, adapt_poll_interval, record_backfill_start, record_missed,
     record_problem, record_progress, record_run_time, update_poll_interval,
 };
-pub use read::{find_unnamed_pending, get, list, list_active, lock};
+pub use read::{find_unnamed_pending, get, list, list_active, list_all, lock};
 pub use status::{disconnect, set_status};
 
 /// The `status_reason` of a connection whose grant the provider refused.
@@ -107,6 +113,10 @@ pub struct ConnectionFilter {
     pub providers: Vec<String>,
     /// Connections; any when empty.
     pub ids: Vec<ConnectionId>,
+    /// States of health; any when empty.
+    pub health: Vec<HealthState>,
+    /// Statuses; any when empty.
+    pub statuses: Vec<ConnectionStatus>,
     /// Only connections that are behind, or only those that are not; neither includes ended ones.
     pub is_behind: Option<bool>,
 }

@@ -3,6 +3,7 @@
 //! The root stream, which lists the others, has a row as well: it stores the position of a pass
 //! that did not end in one time slice.
 
+mod list;
 mod page_size;
 mod progress;
 mod read;
@@ -14,6 +15,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, UpdateMany};
 use serde_json::{Value, json};
 
+pub use self::list::{StreamCounts, StreamState, StreamView, count_states, list_states};
 pub use self::page_size::PageSize;
 pub use self::progress::{HeldBackBy, StreamProgress, list_failing, measure_progress};
 pub use self::read::{get_or_create_root, list_unread};

@@ -22,6 +22,7 @@ mod scope;
 mod session;
 mod shares;
 
+pub mod activity;
 pub mod api_keys;
 pub mod audit;
 pub mod clock_sync;
@@ -35,6 +36,7 @@ pub mod due_times;
 pub mod idempotency;
 pub mod jobs;
 pub mod oauth_states;
+pub mod overview;
 pub mod page;
 pub mod periodic;
 pub mod resources;
@@ -45,6 +47,7 @@ pub mod subscriptions;
 pub mod tenants;
 pub mod transactions;
 pub mod unmatched;
+pub mod webhook_results;
 pub mod webhook_secrets;
 
 pub use error::DbError;

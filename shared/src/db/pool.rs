@@ -14,7 +14,7 @@ use super::session::{
     LivenessCheck, Session, SessionPolicy, Tx, is_response_timeout, scopes_setting,
 };
 use super::shares::Shares;
-use super::{DbError, TenantScope};
+use super::{DbError, OperatorProof, TenantScope};
 use crate::config::DatabaseConfig;
 use crate::model::TenantId;
 
@@ -28,6 +28,9 @@ pub enum Role {
     /// The sync worker.
     Worker,
 }
+
+/// The role in which the api-server reads all tenants for operators.
+const OPERATOR_ROLE: &str = "poblysh_operator";
 
 impl Role {
     /// The role's name in Postgres.
@@ -121,6 +124,8 @@ enum ShareHolder {
     Tenant(TenantId),
     /// All clients whose tenant is not yet known.
     Unauthenticated,
+    /// Operators that read all tenants.
+    Operators,
 }
 
 impl Db {
@@ -315,6 +320,23 @@ impl Db {
     /// Begins a transaction on tables without a tenant, or that the role may read across tenants.
     pub async fn begin_unscoped(&self) -> Result<Tx, DbError> {
         self.begin_with("").await
+    }
+
+    /// Begins a read-only transaction over all tenants, in the operators' role.
+    ///
+    /// The role sees no secrets, bodies and raw data. Only the api-server's role may switch to it,
+    /// which uses the operators' share of the pool.
+    pub async fn begin_for_operator(&self, _proof: OperatorProof) -> Result<Tx, DbError> {
+        self.begin_as_operator().await
+    }
+
+    /// Like [`Db::begin_for_operator`], for tasks of the service that no request starts.
+    pub(super) async fn begin_as_operator(&self) -> Result<Tx, DbError> {
+        let share = self.acquire_share(ShareHolder::Operators).await?;
+        let setup = format!("SET LOCAL ROLE {OPERATOR_ROLE}; SET TRANSACTION READ ONLY");
+        let mut tx = self.begin_with(&setup).await?;
+        tx.hold_share(share);
+        Ok(tx)
     }
 
     /// Begins a transaction with `setup`; a dead session is replaced once.

@@ -65,6 +65,8 @@ pub async fn apply<'f, E: From<DbError>>(
          WHERE expires_at < now() - interval '1 hour' LIMIT $1)",
         "DELETE FROM idempotency_keys WHERE ctid IN (SELECT ctid FROM idempotency_keys \
          WHERE created_at < now() - interval '1 day' LIMIT $1)",
+        "DELETE FROM webhook_results WHERE ctid IN (SELECT ctid FROM webhook_results \
+         WHERE hour < now() - interval '2 days' LIMIT $1)",
         "DELETE FROM delivery_dedup WHERE ctid IN (SELECT ctid FROM delivery_dedup \
          WHERE received_at < now() - interval '90 days' LIMIT $1)",
     ] {
@@ -106,7 +108,8 @@ async fn expire_approvals(tx: &mut Tx) -> Result<u64, DbError> {
     tx.change_scopes(&scopes).await?;
     let result = sqlx::query(
         "UPDATE connections c SET status = 'disconnected', status_reason = 'approval_expired', \
-             updated_at = now() \
+             updated_at = now(), health = 'disconnected', health_reason = 'approval_expired', \
+             health_since = now() \
          FROM unnest($1::uuid[], $2::uuid[]) AS e(tenant_id, id) \
          WHERE c.tenant_id = e.tenant_id AND c.id = e.id AND c.status = 'pending' \
            AND c.pending_until < now()",

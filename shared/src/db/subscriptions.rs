@@ -18,7 +18,9 @@ pub use row::Row;
 use super::entities::subscriptions::{ActiveModel, Column, Entity};
 use super::entities::{connection_routes, delivery_routes};
 use super::orm::{Scoped, across_tenants, now};
-use super::{Db, DbError, Json, TenantScope, Tx, routes, sanitize, sanitize_all, sanitize_json};
+use super::{
+    Db, DbError, Json, TenantScope, Tx, connections, routes, sanitize, sanitize_all, sanitize_json,
+};
 use crate::model::{ConnectionId, Subscription, SubscriptionSpec};
 
 /// Stores the subscriptions that a page of the root stream requires.
@@ -198,6 +200,7 @@ pub async fn store_held(
     id: Uuid,
     subscription: &Subscription,
 ) -> Result<(), DbError> {
+    connections::review_soon(tx, scope, connection).await?;
     let route = subscription.route.as_deref().map(sanitize);
     // Remove the route of a previous registration.
     let mut previous = delivery_routes::Entity::delete_scoped(scope)

@@ -1,6 +1,7 @@
 //! The running transactions, which hold back the feed's watermark.
 
 use super::{Db, DbError};
+use crate::model::WorkerId;
 
 /// The range of running transaction ids.
 #[derive(Debug, Clone, Copy)]
@@ -26,4 +27,14 @@ pub async fn snapshot(db: &Db) -> Result<TransactionSnapshot, DbError> {
         oldest_running: parse(oldest_running)?,
         next: parse(next)?,
     })
+}
+
+/// Stores how far a worker has measured the feed's watermark to be behind, for operators.
+pub async fn record_lag(db: &Db, worker: WorkerId, seconds: f64) -> Result<(), DbError> {
+    sqlx::query("UPDATE workers SET feed_lag_seconds = $2 WHERE id = $1")
+        .bind(worker)
+        .bind(seconds)
+        .execute(db)
+        .await?;
+    Ok(())
 }

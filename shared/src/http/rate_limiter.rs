@@ -16,14 +16,18 @@ const PAGE_MAX_WAIT: Duration = Duration::from_mins(10);
 tokio::task_local! {
     /// The time at which the first call of the current page was admitted.
     static PAGE_STARTED_AT: Cell<Option<Instant>>;
+    /// The operation of the last admitted call of the current page.
+    static LAST_OPERATION: Cell<Option<&'static str>>;
 }
 
-/// Runs the calls of one page.
+/// Runs the calls of one page, and returns the operation of the last one with their result.
 ///
 /// After the first call, the others wait longer than calls usually do: if one gave up, the earlier
 /// ones would have to be repeated.
-pub async fn with_page_deadline<F: Future>(calls: F) -> F::Output {
-    PAGE_STARTED_AT.scope(Cell::new(None), calls).await
+pub async fn with_page_deadline<F: Future>(calls: F) -> (F::Output, Option<&'static str>) {
+    let calls = PAGE_STARTED_AT.scope(Cell::new(None), calls);
+    let named = async { (calls.await, LAST_OPERATION.with(Cell::get)) };
+    LAST_OPERATION.scope(Cell::new(None), named).await
 }
 
 /// The time until which a call of the current page may wait; `None` before its first call.
@@ -33,7 +37,9 @@ pub fn page_deadline() -> Option<Instant> {
 }
 
 /// Records that a call was admitted, which starts the current page if it is the first.
-pub fn record_admission() {
+pub fn record_admission(operation: &'static str) {
+    let name = |cell: &Cell<Option<&'static str>>| cell.set(Some(operation));
+    LAST_OPERATION.try_with(name).unwrap_or_default();
     let start = |cell: &Cell<Option<Instant>>| cell.set(cell.get().or(Some(Instant::now())));
     // Outside of `with_page_deadline` there is nothing to record.
     PAGE_STARTED_AT.try_with(start).unwrap_or_default();

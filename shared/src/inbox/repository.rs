@@ -5,6 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use crate::connectors::WebhookDelivery;
+use crate::db::activity::is_delivery_unrecorded;
 use crate::db::{DbError, Json, Tx, sanitize};
 use crate::model::{ConnectionId, DeliveryId, ExternalAccount, Subscription, TenantId};
 
@@ -27,6 +28,8 @@ pub struct StoredDelivery {
     ///
     /// A genuine delivery is evidence to the contrary.
     pub has_ended_grant: bool,
+    /// Whether its connection's activity does not show a delivery of now.
+    pub is_unrecorded: bool,
     /// The trace of its webhook request.
     pub traceparent: Option<String>,
     /// The connector's input.
@@ -76,22 +79,27 @@ async fn read(
 ) -> Result<Vec<StoredDelivery>, DbError> {
     let keys: Vec<_> = keys.iter().filter(|(_, id)| id.carries_time()).collect();
     let times: Vec<_> = keys.iter().map(|(_, id)| id.received_at()).collect();
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "SELECT d.tenant_id, d.id, d.connection_id, d.provider, d.account_id, d.traceparent, \
              d.headers, d.body, d.received_at, d.copied, \
              c.account_id AS known_id, c.account_name, c.account_stable_id, c.settings, \
              coalesce(c.status IN ('suspended', 'needs_reauth'), false) AS has_ended_grant, \
+             coalesce(",
+        is_delivery_unrecorded!(),
+        " AND a.connection_id IS NOT NULL, false) AS is_unrecorded, \
              s.resource, s.external_id, s.planned_id, s.state, s.expires_at, s.refused_events \
          FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS k(tenant_id, received_at, id) \
          JOIN deliveries d ON d.tenant_id = k.tenant_id AND d.received_at = k.received_at \
              AND d.id = k.id \
          LEFT JOIN connections c ON c.tenant_id = d.tenant_id AND c.id = d.connection_id \
+         LEFT JOIN connection_activity a ON a.tenant_id = d.tenant_id \
+             AND a.connection_id = d.connection_id \
          LEFT JOIN delivery_routes r ON r.tenant_id = d.tenant_id \
              AND r.connection_id = d.connection_id AND r.route = d.account_id \
          LEFT JOIN subscriptions s ON s.tenant_id = r.tenant_id \
              AND s.connection_id = r.connection_id AND s.id = r.subscription_id \
          WHERE d.received_at BETWEEN $5 AND $6 AND (d.outcome = 'pending' OR NOT $4)",
-    )
+    ))
     .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
     .bind(&times)
     .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
@@ -120,6 +128,7 @@ async fn read(
                 provider: row.try_get("provider")?,
                 is_copy: row.try_get("copied")?,
                 has_ended_grant: row.try_get("has_ended_grant")?,
+                is_unrecorded: row.try_get("is_unrecorded")?,
                 traceparent: row.try_get("traceparent")?,
                 delivery: WebhookDelivery {
                     headers,

@@ -1,5 +1,6 @@
 //! Jobs: what is enqueued, states and errors.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -77,14 +78,32 @@ pub struct JobError {
     pub code: String,
     /// The explanation for an operator.
     pub message: String,
+    /// The scope that the grant lacks; absent in other cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The call to the provider that failed; absent if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "list_issues")]
+    pub operation: Option<String>,
+    /// When the provider allows the next call; absent if it does not limit calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<DateTime<Utc>>,
 }
 
 impl JobError {
+    /// An error without details.
+    pub fn new(code: &str, message: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            scope: None,
+            operation: None,
+            retry_at: None,
+        }
+    }
+
     /// The error of a job whose worker stopped before the attempt ended.
     pub fn worker_lost() -> Self {
-        Self {
-            code: "worker_lost".to_owned(),
-            message: "The worker stopped before the job ended.".to_owned(),
-        }
+        Self::new("worker_lost", "The worker stopped before the job ended.")
     }
 }

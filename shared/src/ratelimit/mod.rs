@@ -309,7 +309,7 @@ impl RateLimiter for PostgresRateLimiter {
             outcome = self.try_admit(provider, charge).await;
         }
         if outcome.is_ok() {
-            record_admission();
+            record_admission(charge.operation);
         }
         let waited = started.elapsed();
         let delay = match &outcome {

@@ -13,7 +13,7 @@ mod work;
 use std::time::Instant;
 
 use shared::connectors::AccountChange;
-use shared::db::{DbError, TenantScope, Tx, due_times};
+use shared::db::{DbError, TenantScope, Tx, activity, due_times};
 use shared::inbox::{self, StoredDelivery};
 use shared::model::{ConnectionId, DeliveryId, JobKind, JobPayload, ProcessDeliveries, TenantId};
 use shared::queue::{ClaimedJob, Finished, JobOutcome};
@@ -203,18 +203,27 @@ async fn write(
         work = read_all(context, &mut tx, &scopes, &deliveries).await?;
     }
     signals::store(&mut tx, std::mem::take(&mut work.signals)).await?;
-    let in_doubt: Vec<_> = deliveries
-        .iter()
-        .filter(|delivery| delivery.has_ended_grant)
-        .filter_map(|delivery| Some((delivery.tenant_id, delivery.connection_id?)))
-        .collect();
+    let in_doubt = connections_of(&deliveries, |delivery| delivery.has_ended_grant);
+    let unrecorded = connections_of(&deliveries, |delivery| delivery.is_unrecorded);
     apply(context, &mut tx, &scopes, &mut work).await?;
     due_times::probe_soon(&mut tx, &in_doubt).await?;
+    activity::record_deliveries(&mut tx, &unrecorded).await?;
     inbox::record_outcomes(&mut tx, &work.outcomes).await?;
     for job in &work.next {
         context.queue.enqueue(&mut tx, job).await?;
     }
     Ok((tx, work))
+}
+
+/// The connections of those deliveries that match.
+fn connections_of(
+    deliveries: &[StoredDelivery],
+    matches: impl Fn(&StoredDelivery) -> bool,
+) -> Vec<(TenantId, ConnectionId)> {
+    let matching = deliveries.iter().filter(|delivery| matches(delivery));
+    matching
+        .filter_map(|delivery| Some((delivery.tenant_id, delivery.connection_id?)))
+        .collect()
 }
 
 async fn commit(context: &Context, tx: Tx, work: &Work) -> Result<(), JobFailure> {

@@ -34,7 +34,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use shared::connectors::Directory;
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::{DbError, cursors, directory};
-use shared::model::{ConnectionId, ExternalAccount, SyncConnection, SyncMode};
+use shared::model::{ConnectionId, ExternalAccount, JobError, SyncConnection, SyncMode};
 use shared::queue::{ClaimedJob, JobOutcome};
 
 use self::run::Run;
@@ -60,7 +60,17 @@ impl Job for SyncConnection {
         let Some(id) = job.connection_id else {
             return Ok(());
         };
-        let connector = connector_of(context, job)?;
+        let connector = match connector_of(context, job) {
+            Ok(connector) => connector,
+            Err(failure) => {
+                let problem = error(
+                    "provider_not_configured",
+                    "The settings of the provider's app are missing.",
+                );
+                record_run_problem(context, job, id, &problem).await?;
+                return Err(failure);
+            }
+        };
         let Some((connection, account)) = load_readable(context, job, id).await? else {
             return Err(JobFailure::Outcome(JobOutcome::Cancelled));
         };
@@ -124,13 +134,23 @@ impl Job for SyncConnection {
             "panicked",
             "The last sync failed with an internal error. The job has the details.",
         );
-        let scope = &job.scope();
-        let mut tx = begin(context, job).await?;
-        connections::record_missed(&mut tx, scope, connection).await?;
-        connections::record_problem(&mut tx, scope, connection, &problem, None).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(())
+        record_run_problem(context, job, connection, &problem).await
     }
+}
+
+/// Records on the connection why a run could not.
+async fn record_run_problem(
+    context: &Context,
+    job: &ClaimedJob,
+    connection: ConnectionId,
+    problem: &JobError,
+) -> Result<(), JobFailure> {
+    let scope = &job.scope();
+    let mut tx = begin(context, job).await?;
+    connections::record_missed(&mut tx, scope, connection).await?;
+    connections::record_problem(&mut tx, scope, connection, problem, None).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(())
 }
 
 /// Loads the connection if it may be read: it is active, or its grant may work again.

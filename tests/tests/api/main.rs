@@ -8,6 +8,7 @@ mod connections;
 mod deliveries;
 mod document;
 mod errors;
+mod health;
 mod isolation;
 mod jobs;
 mod limits;

@@ -240,7 +240,7 @@ async fn catalogue_of_kinds_is_public_and_complete() {
         kind.expect("known")["providers"].clone()
     };
     assert_eq!(providers("issue_created"), json!(["github", "jira"]));
-    assert_eq!(providers("message_posted"), json!(["slack"]));
+    assert_eq!(providers("message_posted"), json!(["slack", "zoho_cliq"]));
 }
 
 /// Waits until the feed shows `count` Signals.

@@ -190,3 +190,109 @@ async fn runtime_roles_own_nothing_and_obey_policies() {
         (0, 0)
     );
 }
+
+/// Runs a statement in the operators' role.
+async fn run_as_operator(db: &TestDb, statement: &str) -> Result<u64, String> {
+    let mut session = db.connect_as("poblysh_operator").await;
+    let result = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+        .execute(&mut session)
+        .await;
+    result
+        .map(|done| done.rows_affected())
+        .map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn operators_role_reads_no_secrets_bodies_and_raw_data() {
+    let db = TestDb::create().await;
+    for (table, columns) in [
+        ("credentials", "access_token"),
+        ("credentials", "refresh_token"),
+        ("connection_routes", "grant_key"),
+        ("cursors", "cursor"),
+        ("cursors", "target"),
+        ("deliveries", "body"),
+        ("deliveries", "headers"),
+        ("signals", "raw"),
+        ("subscriptions", "state"),
+        ("subscriptions", "target"),
+        ("api_keys", "*"),
+        ("connect_links", "*"),
+        ("delivery_dedup", "*"),
+        ("directory_entries", "*"),
+        ("idempotency_keys", "*"),
+        ("oauth_states", "*"),
+        ("token_refresh_log", "*"),
+        ("webhook_secrets", "*"),
+    ] {
+        let read = run_as_operator(&db, &format!("SELECT {columns} FROM {table}")).await;
+        let error = read.expect_err(table);
+        assert!(error.contains("permission denied"), "{table}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn operators_role_writes_nothing() {
+    let db = TestDb::create().await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class \
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("the catalog");
+    assert!(tables.len() > 20, "{tables:?}");
+    let writable: Vec<String> = sqlx::query_scalar(
+        "SELECT relname || ' ' || p FROM pg_class, unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p \
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') \
+           AND (has_table_privilege('poblysh_operator', oid, p) \
+             OR p IN ('INSERT', 'UPDATE') AND has_any_column_privilege('poblysh_operator', oid, p))",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("the catalog");
+    assert_eq!(writable, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn only_operators_role_reads_across_tenants() {
+    let db = TestDb::create().await;
+    for statement in [
+        "INSERT INTO tenants (id, name) SELECT gen_random_uuid(), n::text FROM generate_series(1, 3) n",
+        "INSERT INTO connections (tenant_id, id, provider, status, poll_interval_seconds) \
+         SELECT id, gen_random_uuid(), 'any', 'disconnected', 60 FROM tenants",
+    ] {
+        let done = sqlx::query(statement).execute(db.pool()).await;
+        assert_eq!(done.expect("inserted").rows_affected(), 3);
+    }
+    for (role, visible) in [
+        ("poblysh_operator", 3),
+        ("poblysh_api", 0),
+        ("poblysh_worker", 0),
+    ] {
+        let mut session = db.connect_as(role).await;
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM connections")
+            .fetch_one(&mut session)
+            .await
+            .expect("readable");
+        assert_eq!(count, visible, "{role}");
+    }
+    // The API's role may switch to it, and has none of its privileges before that.
+    let (may_switch, inherits): (bool, bool) = sqlx::query_as(
+        "SELECT pg_has_role('poblysh_api', 'poblysh_operator', 'MEMBER'), \
+             pg_has_role('poblysh_api', 'poblysh_operator', 'USAGE')",
+    )
+    .fetch_one(db.pool())
+    .await
+    .expect("the catalog");
+    assert!(may_switch && !inherits);
+    for role in ["poblysh_worker", "poblysh_ingress"] {
+        let may_switch: bool =
+            sqlx::query_scalar("SELECT pg_has_role($1, 'poblysh_operator', 'MEMBER')")
+                .bind(role)
+                .fetch_one(db.pool())
+                .await
+                .expect("the catalog");
+        assert!(!may_switch, "{role}");
+    }
+}

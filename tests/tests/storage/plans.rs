@@ -4,6 +4,7 @@
 //! The tests compare Postgres's statistics before and after the statements, which run as in
 //! production, including prepared statements.
 
+mod health;
 mod lists;
 mod streams;
 
@@ -215,10 +216,7 @@ async fn open_transaction_does_not_slow_claims() {
 #[tokio::test]
 async fn finishing_jobs_reads_them_by_primary_key() {
     let queue = Fixture::with_many_jobs().await;
-    let failed = JobOutcome::Failed(JobError {
-        code: "transient".to_owned(),
-        message: "for a test".to_owned(),
-    });
+    let failed = JobOutcome::Failed(JobError::new("transient", "for a test"));
     for outcome in [JobOutcome::Succeeded, failed] {
         let (claimed, _) = claim_repeatedly(&queue, WorkClass::Background).await;
         let before = queue.reads().await;

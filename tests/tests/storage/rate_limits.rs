@@ -253,7 +253,7 @@ async fn started_page_waits_for_its_other_calls() {
         .admit("any", &call("a"))
         .await
         .expect_err("the wait is too long outside of a page");
-    let first = with_page_deadline(worker.admit("any", &call("a"))).await;
+    let (first, _) = with_page_deadline(worker.admit("any", &call("a"))).await;
     assert!(first.is_err(), "a page must not wait for its first call");
     let wait = rejected.retry_at - SystemClock.now();
     tokio::time::sleep(wait.to_std().unwrap_or_default()).await;

@@ -15,6 +15,7 @@ mod github_quota;
 mod gmail;
 mod google_calendar;
 mod google_drive;
+mod health;
 mod ingress;
 mod ingress_connections;
 mod ingress_limits;

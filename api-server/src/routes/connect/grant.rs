@@ -74,6 +74,8 @@ pub(super) async fn connect(
         SyncMode::Full
     };
     enqueue_sync(&*app.queue, &mut tx, scope, &connected.connection, mode).await?;
+    // The new tokens may end at another time.
+    connections::refresh_health(&mut tx, scope, id).await?;
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
         .target(id)
         .detail(json!({

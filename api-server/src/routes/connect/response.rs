@@ -17,7 +17,7 @@ use super::outcome::StepOutcome;
 use crate::error::ApiError;
 use crate::pages::connect::{AccountPickerView, ConnectionState, ConnectionView};
 use crate::pages::{FormTarget, prefers_html};
-use crate::routes::connections::Connection;
+use crate::routes::connections::{Connection, show};
 use crate::state::{AppState, append_path};
 
 /// The `status_reason` of a request whose approval expired.
@@ -70,7 +70,9 @@ impl ShownFlow<'_> {
                 if prefers_html(self.headers) {
                     return self.connection_page(&connection).await;
                 }
-                let connection = Connection::from(*connection);
+                let mut tx = self.app.db.begin(self.scope).await?;
+                let connection = show(&mut tx, &self.app.registry, *connection).await?;
+                tx.commit().await?;
                 Ok(Json(ConnectionResponse { connection }).into_response())
             }
         }

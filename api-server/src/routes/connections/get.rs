@@ -4,15 +4,28 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use serde::Serialize;
 use shared::db::connections;
+use shared::db::cursors::{self, StreamCounts};
 use shared::model::ConnectionId;
+use utoipa::ToSchema;
 
-use super::Connection;
+use super::{Connection, show};
 use crate::auth::{ConnectionsRead, TenantAuth};
 use crate::error::ApiError;
 use crate::extract::IdPath;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
+
+/// A connection and the number of its streams.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConnectionDetail {
+    #[serde(flatten)]
+    connection: Connection,
+    /// The number of streams by state; `GET /v1/connections/{id}/streams` lists them.
+    #[schema(inline)]
+    streams: StreamCounts,
+}
 
 /// Get a connection
 #[utoipa::path(
@@ -21,16 +34,23 @@ use crate::state::AppState;
     tag = "connections",
     security(("bearer" = ["connections:read"])),
     params(("id" = Uuid, Path, description = "The connection")),
-    responses((status = 200, body = Connection, description = "The connection"))
+    responses((status = 200, body = ConnectionDetail, description = "The connection"))
 )]
 pub(crate) async fn get_connection(
     State(state): State<Arc<AppState>>,
     auth: TenantAuth<ConnectionsRead>,
     IdPath(id): IdPath<ConnectionId>,
     Query(NoQuery): Query<NoQuery>,
-) -> Result<Json<Connection>, ApiError> {
+) -> Result<Json<ConnectionDetail>, ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
-    let found = connections::get(&mut tx, &auth.scope, id).await?;
+    let found = connections::get(&mut tx, &auth.scope, id)
+        .await?
+        .ok_or(ApiError::NotFound("connection"))?;
+    let connection = show(&mut tx, &state.registry, found).await?;
+    let streams = cursors::count_states(&mut tx, &auth.scope, id).await?;
     tx.commit().await?;
-    Ok(Json(found.ok_or(ApiError::NotFound("connection"))?.into()))
+    Ok(Json(ConnectionDetail {
+        connection,
+        streams,
+    }))
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use shared::db::connections::{self, ConnectionFilter};
+use shared::db::connections::{self, ConnectionFilter, ConnectionStatus};
+use shared::health::HealthState;
 use shared::model::ConnectionId;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::Connection;
-use crate::auth::{ConnectionsRead, TenantAuth};
+use super::{Connection, show_all};
+use crate::auth::{ConnectionsRead, Reach, ReadAuth};
 use crate::error::ApiError;
 use crate::query::{FromQuery, Query, QueryReader, is_slug, parse_uuid};
 use crate::routes::ListQuery;
@@ -27,6 +28,12 @@ pub(crate) struct ConnectionsQuery {
     /// Ids of connections.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
     connection_id: Vec<Uuid>,
+    /// States of health.
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 6, inline, example = json!(["degraded", "action_required"]))]
+    health: Vec<HealthState>,
+    /// Statuses.
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 6, inline, example = json!(["active"]))]
+    status: Vec<ConnectionStatus>,
     /// `true`: only connections whose completeness does not advance; the feed counts them.
     /// `false`: only the others. Both exclude disconnected connections.
     behind: Option<bool>,
@@ -40,6 +47,8 @@ impl FromQuery for (ConnectionsQuery, ListQuery) {
                     is_slug(text).then(|| text.to_owned())
                 }),
                 connection_id: query.list("connection_id", "a UUID", parse_uuid),
+                health: query.list("health", "a state of health", |text| text.parse().ok()),
+                status: query.list("status", "a status", |text| text.parse().ok()),
                 behind: query.enum_value("behind"),
             },
             ListQuery::read(query),
@@ -57,7 +66,8 @@ pub(crate) struct ConnectionList {
 
 /// List the connections
 ///
-/// Includes disconnected ones, unless `behind` is set.
+/// Includes disconnected ones, unless `behind` is set. An operator without `X-Tenant-Id` lists the
+/// connections of all tenants.
 #[utoipa::path(
     get,
     path = "/v1/connections",
@@ -68,20 +78,33 @@ pub(crate) struct ConnectionList {
 )]
 pub(crate) async fn list_connections(
     State(state): State<Arc<AppState>>,
-    auth: TenantAuth<ConnectionsRead>,
+    auth: ReadAuth<ConnectionsRead>,
     Query((query, list)): Query<(ConnectionsQuery, ListQuery)>,
 ) -> Result<Json<ConnectionList>, ApiError> {
     let request = list.page()?;
-    let mut tx = state.db.begin(&auth.scope).await?;
     let filter = ConnectionFilter {
         providers: query.provider,
         ids: query.connection_id.into_iter().map(ConnectionId).collect(),
+        health: query.health,
+        statuses: query.status,
         is_behind: query.behind,
     };
-    let page = connections::list(&mut tx, &auth.scope, &filter, &request).await?;
+    let (mut tx, page) = match auth.reach {
+        Reach::Tenant(scope) => {
+            let mut tx = state.db.begin(&scope).await?;
+            let page = connections::list(&mut tx, &scope, &filter, &request).await?;
+            (tx, page)
+        }
+        Reach::AllTenants(proof) => {
+            let mut tx = state.db.begin_for_operator(proof).await?;
+            let page = connections::list_all(&mut tx, proof, &filter, &request).await?;
+            (tx, page)
+        }
+    };
+    let connections = show_all(&mut tx, &state.registry, page.items).await?;
     tx.commit().await?;
     Ok(Json(ConnectionList {
-        connections: page.items.into_iter().map(Connection::from).collect(),
+        connections,
         next_cursor: page.next_cursor,
     }))
 }

@@ -11,7 +11,7 @@ use shared::db::connections::{self, ConnectionStatus};
 use shared::model::ConnectionId;
 use utoipa::ToSchema;
 
-use super::Connection;
+use super::{Connection, show};
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict, FieldProblem};
 use crate::extract::{IdPath, JsonBody, Validate, deserialize_integer};
@@ -109,6 +109,7 @@ pub(crate) async fn update_connection(
     let updated = connections::get(&mut tx, scope, id)
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
+    let shown = show(&mut tx, &state.registry, updated).await?;
     tx.commit().await?;
-    Ok(Json(updated.into()))
+    Ok(Json(shown))
 }

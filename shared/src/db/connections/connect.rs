@@ -10,8 +10,10 @@ use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{ColumnTrait, Condition, DbErr, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::json;
 
+use super::health::refresh_health;
 use super::{Connection, ConnectionStatus, get, update};
 use crate::crypto::sha256;
+use crate::db::activity;
 use crate::db::entities::connections::{ActiveModel, Column, Entity};
 use crate::db::orm::{Scoped, insert_computed, now};
 use crate::db::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
@@ -134,6 +136,7 @@ pub async fn activate_pending(
             .col_expr(Column::UpdatedAt, now())
             .exec(&tx.orm())
             .await?;
+        refresh_health(tx, scope, id).await?;
         return connect(tx, scope, new).await.map(Some);
     }
     resume(tx, scope, id, new).await?;
@@ -348,7 +351,8 @@ async fn route(
              account_id = excluded.account_id, exclusive = excluded.exclusive, \
              polling = excluded.polling, grant_key = excluded.grant_key, grant_released = false, \
              next_sync_at = excluded.next_sync_at, routed_at = now(), \
-             subscriptions_at = now(), probe_at = NULL, probe_interval = NULL",
+             subscriptions_at = now(), probe_at = NULL, probe_interval = NULL, \
+             health_review_at = now()",
     )
     .bind(scope.tenant_id())
     .bind(id)
@@ -357,6 +361,8 @@ async fn route(
     .bind(grant_key)
     .execute(&mut **tx)
     .await?;
+    activity::restart(tx, scope, id).await?;
+    refresh_health(tx, scope, id).await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use sea_orm::sea_query::{Expr, Func};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, Select};
 
 use super::connect::{lock_account, lock_first, of_provider};
+use super::health::refresh_health;
 use super::{Connection, ConnectionStatus, get, update};
 use crate::db::entities::connections::{ActiveModel, Column, Entity};
 use crate::db::orm::{insert_computed, now};
@@ -78,6 +79,7 @@ pub async fn create_pending(
         let row = insert_computed(&tx.orm(), row, pending_until, [Column::Id]).await?;
         row.try_get("", "id")?
     };
+    refresh_health(tx, scope, id).await?;
     get(tx, scope, id)
         .await?
         .ok_or(DbError::Corrupt("connections"))

@@ -6,7 +6,9 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
+use super::health::refresh_health;
 use super::{ConnectionStatus, below_watermark, update};
+use crate::db::activity;
 use crate::db::cursors::{self, HeldBackBy};
 use crate::db::entities::connections::{ActiveModel, Column};
 use crate::db::orm::now;
@@ -82,7 +84,7 @@ pub async fn record_progress(
     .bind(progress.problem.as_ref().map(Json))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    refresh_health(tx, scope, id).await
 }
 
 /// Maximum missed deliveries per run that do not shorten the poll interval.
@@ -139,7 +141,7 @@ pub async fn record_missed(
         .col_expr(Column::MissedAt, now())
         .exec(&tx.orm())
         .await?;
-    Ok(())
+    activity::record_missed(tx, scope, id, missed).await
 }
 
 /// Adapts the poll interval to the deliveries missed since the end of the previous run.
@@ -199,7 +201,7 @@ pub async fn record_problem(
         .col_expr(Column::UpdatedAt, now())
         .exec(&tx.orm())
         .await?;
-    Ok(())
+    refresh_health(tx, scope, id).await
 }
 
 /// Sets a connection's poll interval; returns whether the connection exists.

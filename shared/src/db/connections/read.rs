@@ -15,7 +15,7 @@ use crate::db::entities::connections::{Column, Entity};
 use crate::db::entities::{connection_routes, cursors};
 use crate::db::orm::{Scoped, across_tenants, equals_literal, newest_first, now};
 use crate::db::page::{Page, PageRequest};
-use crate::db::{DbError, Json, TenantScope, Tx, sanitize};
+use crate::db::{DbError, Json, OperatorProof, TenantScope, Tx, sanitize};
 use crate::model::{ConnectionId, ExternalAccount, JobError, TenantId};
 
 #[derive(DerivePartialModel)]
@@ -220,6 +220,11 @@ fn equal(other: impl ColumnTrait, own: Column) -> Expr {
 
 /// Selects a tenant's connections, joined with what a [`Row`] has from other tables.
 fn select(scope: &TenantScope) -> Select<Entity> {
+    joined(Entity::scoped(scope))
+}
+
+/// Joins connections with what a [`Row`] has from other tables.
+fn joined(mut select: Select<Entity>) -> Select<Entity> {
     use connection_routes::Column as Route;
 
     let routed = Condition::all()
@@ -228,7 +233,6 @@ fn select(scope: &TenantScope) -> Select<Entity> {
     let is_backfilling = Condition::all()
         .add(Column::BackfillStartedAt.is_not_null())
         .add(Column::BackfilledAt.is_null());
-    let mut select = Entity::scoped(scope);
     QuerySelect::query(&mut select)
         .join(JoinType::LeftJoin, connection_routes::Entity, routed)
         .join_lateral(
@@ -265,19 +269,49 @@ pub async fn lock(
 
 /// Lists a tenant's connections, newest first, including ended ones.
 ///
-/// Scans the primary key backwards.
+/// Scans the primary key backwards or, with a rare state of health, the index `connections_health`.
 pub async fn list(
     tx: &mut Tx,
     scope: &TenantScope,
     filter: &ConnectionFilter,
     request: &PageRequest,
 ) -> Result<Page<Connection>, DbError> {
-    let mut connections = select(scope);
+    page(tx, select(scope), filter, request).await
+}
+
+/// Lists the connections of all tenants, newest first, including ended ones.
+///
+/// The transaction must be one of [`crate::db::Db::begin_for_operator`]. Scans the index
+/// `connections_all` or, with one state of health, `connections_all_health`.
+pub async fn list_all(
+    tx: &mut Tx,
+    _proof: OperatorProof,
+    filter: &ConnectionFilter,
+    request: &PageRequest,
+) -> Result<Page<Connection>, DbError> {
+    page(tx, joined(across_tenants::<Entity>()), filter, request).await
+}
+
+async fn page(
+    tx: &mut Tx,
+    mut connections: Select<Entity>,
+    filter: &ConnectionFilter,
+    request: &PageRequest,
+) -> Result<Page<Connection>, DbError> {
     if !filter.providers.is_empty() {
         connections = connections.filter(Column::Provider.eq_any(filter.providers.clone()));
     }
     if !filter.ids.is_empty() {
         connections = connections.filter(Column::Id.eq_any(filter.ids.clone()));
+    }
+    if !filter.health.is_empty() {
+        // Literals, because a generic plan takes all states for equally frequent.
+        let states = filter.health.iter();
+        let states = states.map(|state| Expr::cust(format!("'{}'", state.as_str())));
+        connections = connections.filter(Column::Health.into_expr().is_in(states));
+    }
+    if !filter.statuses.is_empty() {
+        connections = connections.filter(Column::Status.is_in(filter.statuses.clone()));
     }
     if let Some(is_behind) = filter.is_behind {
         let is_behind = if is_behind {

@@ -4,6 +4,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, QueryFilter};
 
+use super::health::refresh_health;
 use super::{ConnectionStatus, GRANT_REFUSED, update};
 use crate::db::entities::connections::{ActiveModel, Column};
 use crate::db::entities::{connection_routes, cursors, delivery_routes, subscriptions};
@@ -57,6 +58,7 @@ pub async fn set_status(
     } else {
         update_route(tx, scope, id, status, reason).await?;
     }
+    refresh_health(tx, scope, id).await?;
     Ok(true)
 }
 

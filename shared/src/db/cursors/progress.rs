@@ -46,6 +46,13 @@ pub struct HeldBackBy {
     pub code: String,
     /// The reason for people.
     pub message: String,
+    /// The scope that the grant lacks; absent in other cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The call to the provider that failed; absent if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "list_issues")]
+    pub operation: Option<String>,
     /// The time since which it holds completeness back.
     pub since: DateTime<Utc>,
     /// The number of streams in the same state: unreadable, not reconcilable, or waiting.
@@ -70,10 +77,7 @@ struct ProgressRow {
 impl ProgressRow {
     /// The reason why the stream holds completeness back.
     fn reason(&mut self, waiting: Option<&JobError>) -> JobError {
-        let reason = |code: &str, message: &str| JobError {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        };
+        let reason = JobError::new;
         if let Some(Json(failure)) = self.failure.take() {
             return failure;
         }
@@ -150,6 +154,8 @@ pub async fn measure_progress(
             stream,
             code: reason.code,
             message: reason.message,
+            scope: reason.scope,
+            operation: reason.operation,
             since,
             streams: row.held.unwrap_or(1),
         }),

@@ -35,6 +35,7 @@ pub(in crate::db) struct Model {
     pub(in crate::db) grant_key: Option<Vec<u8>>,
     pub(in crate::db) grant_released: bool,
     pub(in crate::db) routed_at: DateTime<Utc>,
+    pub(in crate::db) health_review_at: DateTime<Utc>,
 }
 
 tenant_entity!(TenantId);

@@ -1,6 +1,6 @@
 //! Fetching a page of a stream from the provider.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::connectors::{SyncPage, SyncRequest};
 use shared::http::{self, Priority};
@@ -11,8 +11,10 @@ use super::stream_queue::{Pass, StreamTask};
 use crate::failure::JobFailure;
 
 impl Run<'_> {
-    /// Fetches the next page of a stream.
-    pub(super) async fn fetch(&self, task: &StreamTask) -> Result<SyncPage, JobFailure> {
+    /// Fetches the next page of a stream, and notes its last call to the provider.
+    pub(super) async fn fetch(&self, task: &mut StreamTask) -> Result<SyncPage, JobFailure> {
+        let noted = Mutex::new(None);
+        let last_call = &noted;
         let stream = &task.stream;
         let upper_bound = if task.pass == Pass::Reconciliation {
             stream.pending_upper_bound.unwrap_or(self.upper_bound)
@@ -47,11 +49,18 @@ impl Run<'_> {
                     priority,
                     directory: Arc::clone(&self.directory),
                 };
-                Box::pin(http::with_page_deadline(connector.sync(request)))
+                Box::pin(async move {
+                    let calls = http::with_page_deadline(connector.sync(request));
+                    let (page, operation) = calls.await;
+                    *last_call.lock().unwrap_or_else(PoisonError::into_inner) = operation;
+                    page
+                })
             })
             .await;
+        let key = stream.spec.key.clone();
+        task.last_call = noted.into_inner().unwrap_or_else(PoisonError::into_inner);
         page.map_err(|failure| match failure {
-            JobFailure::Provider(error) => error.of_stream(&stream.spec.key).into(),
+            JobFailure::Provider(error) => error.of_stream(&key).into(),
             other => other,
         })
     }

@@ -14,22 +14,31 @@ pub(super) fn end_of(has_more: bool, end: PageEnd) -> PageEnd {
     if has_more { PageEnd::HasMore } else { end }
 }
 
-/// The message for a stream that cannot be read.
-pub(super) fn stream_problem(error: &ConnectorError) -> String {
-    if let ConnectorError::Denied { source, .. } = error
+/// The error of a stream that cannot be read, and the last call for it.
+pub(super) fn stream_problem(
+    failure: &ConnectorError,
+    last_call: Option<&'static str>,
+) -> JobError {
+    if let ConnectorError::Denied { source, .. } = failure
         && let Some(MissingScope(scope)) = source.downcast_ref()
     {
-        return format!(
-            "The grant lacks the scope {scope}. Connect the account again and allow it."
-        );
+        let message =
+            format!("The grant lacks the scope {scope}. Connect the account again and allow it.");
+        return JobError {
+            scope: Some((*scope).to_owned()),
+            ..error(failure.code(), &message)
+        };
     }
-    match error {
+    let message = match failure {
         ConnectorError::Denied { .. } => "The provider denies permission to read the stream.",
         ConnectorError::CursorExpired(_) => "The provider rejects every cursor of the stream.",
         ConnectorError::Transient(_) => "The provider fails temporarily.",
         _ => "The provider's response is invalid. The log has the cause.",
+    };
+    JobError {
+        operation: last_call.map(str::to_owned),
+        ..error(failure.code(), message)
     }
-    .to_owned()
 }
 
 /// The error of a pass that may not read a part of its stream.
@@ -47,8 +56,14 @@ mod tests {
     #[test]
     fn missing_scope_is_named() {
         let denied = ConnectorError::denied(MissingScope("events.read")).of_stream("events:1");
-        assert!(stream_problem(&denied).contains("events.read"));
-        let other = ConnectorError::denied("403");
-        assert!(stream_problem(&other).starts_with("The provider denies permission"));
+        let problem = stream_problem(&denied, None);
+        assert!(problem.message.contains("events.read"));
+        assert_eq!(problem.scope.as_deref(), Some("events.read"));
+        let other = stream_problem(&ConnectorError::denied("403"), Some("list_events"));
+        assert!(other.message.starts_with("The provider denies permission"));
+        assert_eq!(
+            (other.scope, other.operation.as_deref()),
+            (None, Some("list_events"))
+        );
     }
 }

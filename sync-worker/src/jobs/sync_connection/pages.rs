@@ -16,7 +16,7 @@ use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
 use super::run::{PageEnd, Run};
 use super::slice::is_temporary;
 use super::stream_queue::{Pass, StreamTask};
-use crate::failure::{JobFailure, error};
+use crate::failure::JobFailure;
 use crate::job_transaction::begin;
 use crate::{account_events, resource_ids};
 
@@ -193,9 +193,10 @@ impl Run<'_> {
         &self,
         stream: &str,
         failure: &ConnectorError,
+        last_call: Option<&'static str>,
     ) -> Result<(), JobFailure> {
         let attempted_through = (!is_temporary(failure)).then_some(self.upper_bound);
-        let failure = error(failure.code(), &stream_problem(failure));
+        let failure = stream_problem(failure, last_call);
         let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.begin().await?;
         cursors::record_failure(

@@ -18,7 +18,7 @@ impl Run<'_> {
         let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut root = self.root_task().await?;
         root.stream.cursor = None;
-        let failure = match self.fetch(&root).await {
+        let failure = match self.fetch(&mut root).await {
             Ok(page) => {
                 root.fetched = Some(page);
                 let mut tx = self.begin().await?;

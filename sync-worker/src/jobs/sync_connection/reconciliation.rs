@@ -10,7 +10,7 @@ use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
 use super::run::{PageEnd, Run};
 use super::slice::is_temporary;
 use super::stream_queue::StreamTask;
-use crate::failure::{JobFailure, error};
+use crate::failure::JobFailure;
 
 /// Delay of the next pass after a permanent failure, in seconds.
 const PERMANENT_FAILURE_DELAY_SECONDS: f64 = 3600.0;
@@ -81,6 +81,7 @@ impl Run<'_> {
         &self,
         stream: &StreamCursor,
         failure: &ConnectorError,
+        last_call: Option<&'static str>,
     ) -> Result<(), JobFailure> {
         let (scope, connection) = (&self.session.scope, self.session.connection);
         let to = ReconcileProgress {
@@ -93,7 +94,7 @@ impl Run<'_> {
                 PERMANENT_FAILURE_DELAY_SECONDS
             },
         };
-        let problem = error(failure.code(), &stream_problem(failure));
+        let problem = stream_problem(failure, last_call);
         let mut tx = self.begin().await?;
         cursors::advance_reconciliation(&mut tx, scope, connection, stream, &to).await?;
         self.record_reconcile_failure(&mut tx, &stream.spec.key, Some(&problem))

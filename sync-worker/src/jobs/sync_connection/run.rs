@@ -312,7 +312,8 @@ impl Run<'_> {
                     error = &error as &dyn std::error::Error,
                     "failed to reconcile a stream"
                 );
-                self.abandon_reconciliation(&task.stream, &error).await?;
+                self.abandon_reconciliation(&task.stream, &error, task.last_call)
+                    .await?;
                 Ok(Step::Stored)
             }
             Err(JobFailure::Provider(
@@ -327,7 +328,8 @@ impl Run<'_> {
                     error = &error as &dyn std::error::Error,
                     "failed to read a stream"
                 );
-                self.record_stream_failure(&key, &error).await?;
+                self.record_stream_failure(&key, &error, task.last_call)
+                    .await?;
                 Ok(Step::Failed(error))
             }
             // It ends the run; after a temporary failure, the retry uses smaller pages.
@@ -337,7 +339,8 @@ impl Run<'_> {
                 | ConnectorError::CursorExpired(_)
                 | ConnectorError::Transient(_)),
             )) if task.pass == Pass::Root => {
-                self.record_stream_failure(self.root(), &error).await?;
+                self.record_stream_failure(self.root(), &error, task.last_call)
+                    .await?;
                 Err(error.into())
             }
             Err(other) => Err(other),

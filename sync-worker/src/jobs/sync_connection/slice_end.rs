@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use metrics::counter;
 use shared::connectors::ConnectorError;
 use shared::credentials::CredentialError;
@@ -186,40 +186,48 @@ fn problem_of(
     failure: Option<&ConnectorError>,
     stream_progress: &StreamProgress,
 ) -> Option<JobError> {
+    let held = stream_progress.held_back_by.as_ref();
     if let Some(failure) = failure {
-        return Some(error(
-            failure.code(),
-            "A part of the account could not be read. The job has the details.",
-        ));
+        return Some(JobError {
+            operation: held.and_then(|held| held.operation.clone()),
+            ..error(
+                failure.code(),
+                "A part of the account could not be read. The job has the details.",
+            )
+        });
     }
     match end {
         SliceEnd::Limited(at) if progress == 0 => Some(JobError {
-            code: "rate_limited".to_owned(),
-            message: format!("The provider allows no call until {}.", at.format("%FT%TZ")),
+            retry_at: Some(at.trunc_subsecs(6)),
+            ..error(
+                "rate_limited",
+                &format!("The provider allows no call until {}.", at.format("%FT%TZ")),
+            )
         }),
         SliceEnd::TimeIsUp if progress == 0 => Some(error(
             "no_progress",
             "The provider did not respond to any call in time. The run is retried.",
         )),
-        _ => {
-            let held = stream_progress.held_back_by.as_ref();
-            held.filter(|_| stream_progress.has_problem)
-                .map(|held| JobError {
-                    code: held.code.clone(),
-                    message: format!(
-                        "{} of {} streams cannot be {}; {}: {}",
-                        held.streams,
-                        stream_progress.streams,
-                        if stream_progress.is_unreconciled {
-                            "reconciled"
-                        } else {
-                            "read"
-                        },
-                        held.stream,
-                        held.message
-                    ),
-                })
-        }
+        _ => held
+            .filter(|_| stream_progress.has_problem)
+            .map(|held| JobError {
+                code: held.code.clone(),
+                scope: held.scope.clone(),
+                operation: held.operation.clone(),
+                retry_at: None,
+                message: format!(
+                    "{} of {} streams cannot be {}; {}: {}",
+                    held.streams,
+                    stream_progress.streams,
+                    if stream_progress.is_unreconciled {
+                        "reconciled"
+                    } else {
+                        "read"
+                    },
+                    held.stream,
+                    held.message
+                ),
+            }),
     }
 }
 
@@ -238,6 +246,7 @@ pub(super) async fn record_failure(run: &Run<'_>, failure: &JobFailure) -> Resul
         | JobFailure::LeaseLost
         | JobFailure::CursorConflict
         | JobFailure::Db(_)
+        | JobFailure::Credential(CredentialError::Db(_))
         | JobFailure::Panicked(_) => return Ok(()),
         JobFailure::Credential(_) => {}
     }
@@ -246,14 +255,27 @@ pub(super) async fn record_failure(run: &Run<'_>, failure: &JobFailure) -> Resul
             cause.code()
         }
         JobFailure::Credential(CredentialError::RefreshResponseLost(_)) => "rotation_lost",
-        _ => "no_token",
+        JobFailure::Credential(CredentialError::NotFound) => "no_credential",
+        JobFailure::Credential(CredentialError::Decrypt(_)) => "credential_sealed",
+        _ => "token_busy",
     };
     report_stalled(run, code);
     // Only a run of all streams clears the connection's problem.
     if run.requested_only {
         return Ok(());
     }
-    let problem = error(code, "The last sync failed. The job has the details.");
+    let retry_at = match failure {
+        JobFailure::Provider(ConnectorError::RateLimited { retry_at, .. })
+        | JobFailure::Credential(CredentialError::Provider(ConnectorError::RateLimited {
+            retry_at,
+            ..
+        })) => Some(retry_at.trunc_subsecs(6)),
+        _ => None,
+    };
+    let mut problem = JobError {
+        retry_at,
+        ..error(code, "The last sync failed. The job has the details.")
+    };
     let mut tx = run.begin().await?;
     connections::record_missed(&mut tx, scope, connection).await?;
     let held_back_by = run
@@ -261,6 +283,9 @@ pub(super) async fn record_failure(run: &Run<'_>, failure: &JobFailure) -> Resul
         .await?
         .held_back_by;
     let held_back_by = held_back_by.as_ref();
+    if let Some(held) = held_back_by.filter(|held| held.code == code) {
+        (problem.scope, problem.operation) = (held.scope.clone(), held.operation.clone());
+    }
     connections::record_problem(&mut tx, scope, connection, &problem, held_back_by).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok(())

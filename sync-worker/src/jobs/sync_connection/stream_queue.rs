@@ -27,6 +27,8 @@ pub(super) struct StreamTask {
     pub(super) has_backlog: bool,
     /// Its next page, if it has been fetched already.
     pub(super) fetched: Option<SyncPage>,
+    /// The last call to the provider for its latest page.
+    pub(super) last_call: Option<&'static str>,
 }
 
 impl StreamTask {
@@ -39,6 +41,7 @@ impl StreamTask {
             is_left_behind: false,
             has_restarted: false,
             fetched: None,
+            last_call: None,
         }
     }
 

@@ -28,10 +28,7 @@ async fn unread_streams_are_listed_least_recent_first() {
             .await
             .expect("marked");
     }
-    let denied = JobError {
-        code: "permission".to_owned(),
-        message: "denied".to_owned(),
-    };
+    let denied = JobError::new("permission", "denied");
     cursors::record_failure(
         &mut tx,
         &fixture.scope,
@@ -83,10 +80,7 @@ async fn unread_streams_are_listed_least_recent_first() {
 #[tokio::test]
 async fn held_back_by_names_stream_and_reason() {
     let fixture = Fixture::new().await;
-    let error = |code: &str| JobError {
-        code: code.to_owned(),
-        message: format!("{code} message"),
-    };
+    let error = |code: &str| JobError::new(code, &format!("{code} message"));
     let mut tx = fixture.begin().await;
     cursors::get_or_create_root(&mut tx, &fixture.scope, fixture.id, &stream("root"), at(0))
         .await
@@ -186,10 +180,7 @@ async fn working_page_size_is_stored_with_stream() {
         .await;
         streams.expect("streams").remove(0)
     };
-    let fails = JobError {
-        code: "transient".to_owned(),
-        message: "fails".to_owned(),
-    };
+    let fails = JobError::new("transient", "fails");
     for _ in 0..2 {
         cursors::record_failure(&mut tx, &fixture.scope, fixture.id, "a", &fails, None)
             .await

@@ -251,8 +251,5 @@ pub(crate) const fn background(worker: WorkerId) -> ClaimRequest {
 }
 
 pub(crate) fn error(code: &str) -> JobError {
-    JobError {
-        code: code.to_owned(),
-        message: "for a test".to_owned(),
-    }
+    JobError::new(code, "for a test")
 }

@@ -1,0 +1,12 @@
+//! The overview over all tenants.
+
+mod get;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Routes;
+
+pub(crate) fn router() -> Routes {
+    OpenApiRouter::new().routes(routes!(get::get_overview))
+}

@@ -1,0 +1,192 @@
+//! `GET /v1/overview`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::db::overview::{self, ConnectionCount};
+use shared::db::webhook_results::{self, DailyCount};
+use shared::health::HealthState;
+use strum::VariantArray;
+use utoipa::ToSchema;
+
+use crate::auth::OperatorAuth;
+use crate::error::ApiError;
+use crate::query::{NoQuery, Query};
+use crate::state::AppState;
+
+/// The state of the service and of all connections.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Overview {
+    /// When it was measured.
+    at: DateTime<Utc>,
+    connections: Connections,
+    queue: Queue,
+    feed: Feed,
+    /// Webhook requests of the last 24 hours, by provider and result.
+    deliveries: Vec<Deliveries>,
+}
+
+/// The number of connections of all tenants.
+#[derive(Debug, Serialize, ToSchema)]
+struct Connections {
+    /// All of them, disconnected ones included.
+    #[schema(example = 500)]
+    total: i64,
+    /// The number of connections that are degraded or need an action.
+    #[schema(example = 7)]
+    need_attention: i64,
+    /// The number of connections by state of health.
+    #[schema(example = json!({"healthy": 481, "degraded": 4, "action_required": 3}))]
+    by_health: BTreeMap<String, i64>,
+    by_provider: Vec<ProviderConnections>,
+}
+
+/// The number of connections at a provider.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProviderConnections {
+    /// The provider's slug.
+    #[schema(example = "github")]
+    provider: String,
+    total: i64,
+    /// The number of connections by state of health.
+    by_health: BTreeMap<String, i64>,
+}
+
+/// The queue and its workers.
+#[derive(Debug, Serialize, ToSchema)]
+struct Queue {
+    /// Queued jobs that are due.
+    due: i64,
+    /// Queued jobs that are due later.
+    scheduled: i64,
+    /// Running jobs.
+    running: i64,
+    /// The age of the oldest due job in seconds; 0 without one.
+    #[schema(example = 0.4)]
+    oldest_seconds: f64,
+    /// Dead-lettered jobs within their retention; `GET /v1/jobs?state=dead` lists those of a tenant.
+    dead: i64,
+    /// Workers with a valid heartbeat.
+    #[schema(example = 2)]
+    workers: i64,
+}
+
+/// The feed of all tenants.
+#[derive(Debug, Serialize, ToSchema)]
+struct Feed {
+    /// How far the feed's watermark is behind, in seconds; null while no worker measures it.
+    #[schema(example = 0.0)]
+    lag_seconds: Option<f64>,
+}
+
+/// Webhook requests of a provider with the same result.
+#[derive(Debug, Serialize, ToSchema)]
+struct Deliveries {
+    /// The provider's slug.
+    #[schema(example = "github")]
+    provider: String,
+    /// The result, as in the metric `poblysh_webhook_deliveries_total`.
+    #[schema(example = "accepted")]
+    result: String,
+    /// The number of requests of the last 24 hours.
+    #[schema(example = 18204)]
+    requests: i64,
+    /// When the last one arrived.
+    last_at: DateTime<Utc>,
+}
+
+/// Get the overview
+///
+/// Covers all tenants: connections by provider and health, queue, feed, and webhook requests.
+#[utoipa::path(
+    get,
+    path = "/v1/overview",
+    tag = "overview",
+    security(("bearer" = ["operator"])),
+    responses((status = 200, body = Overview, description = "The overview"))
+)]
+pub(crate) async fn get_overview(
+    State(state): State<Arc<AppState>>,
+    OperatorAuth(proof): OperatorAuth,
+    Query(NoQuery): Query<NoQuery>,
+) -> Result<Json<Overview>, ApiError> {
+    let mut tx = state.db.begin_for_operator(proof).await?;
+    let counts = overview::count_connections(&mut tx).await?;
+    let service = overview::read_service(&mut tx).await?;
+    let results = webhook_results::list_daily(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Json(Overview {
+        at: service.now,
+        connections: Connections::new(counts),
+        queue: Queue {
+            due: service.due,
+            scheduled: service.scheduled,
+            running: service.running,
+            oldest_seconds: service.oldest_seconds,
+            dead: service.dead,
+            workers: service.workers,
+        },
+        feed: Feed {
+            lag_seconds: service.feed_lag_seconds,
+        },
+        deliveries: results.into_iter().map(Deliveries::from).collect(),
+    }))
+}
+
+/// Counts of every state, of which none has been counted yet.
+fn no_connections() -> BTreeMap<String, i64> {
+    let states = HealthState::VARIANTS.iter();
+    states.map(|state| (state.as_str().to_owned(), 0)).collect()
+}
+
+impl Connections {
+    fn new(counts: Vec<ConnectionCount>) -> Self {
+        let mut all = Self {
+            total: 0,
+            need_attention: 0,
+            by_health: no_connections(),
+            by_provider: Vec::new(),
+        };
+        let needs_attention =
+            [HealthState::Degraded, HealthState::ActionRequired].map(HealthState::as_str);
+        for count in counts {
+            all.total += count.connections;
+            if needs_attention.contains(&count.health.as_str()) {
+                all.need_attention += count.connections;
+            }
+            *all.by_health.entry(count.health.clone()).or_default() += count.connections;
+            // The counts are sorted by provider.
+            let is_known = all
+                .by_provider
+                .last()
+                .is_some_and(|last| last.provider == count.provider);
+            if !is_known {
+                all.by_provider.push(ProviderConnections {
+                    provider: count.provider,
+                    total: 0,
+                    by_health: no_connections(),
+                });
+            }
+            if let Some(of_provider) = all.by_provider.last_mut() {
+                of_provider.total += count.connections;
+                *of_provider.by_health.entry(count.health).or_default() += count.connections;
+            }
+        }
+        all
+    }
+}
+
+impl From<DailyCount> for Deliveries {
+    fn from(count: DailyCount) -> Self {
+        Self {
+            provider: count.provider,
+            result: count.result,
+            requests: count.requests,
+            last_at: count.last_at,
+        }
+    }
+}
