@@ -25,7 +25,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        None => Ok(service::run(Config::from_env, api_server::start).await?),
+        None => Ok(Box::pin(service::run(Config::from_env, api_server::start)).await?),
         Some(Command::Openapi) => print(&api_server::openapi_json()),
     }
 }

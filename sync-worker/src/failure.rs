@@ -35,10 +35,16 @@ pub(crate) enum JobFailure {
     CursorConflict,
     /// The job ends with this outcome.
     #[error("job ended early")]
-    Outcome(JobOutcome),
+    Outcome(Box<JobOutcome>),
     /// The job's code panicked.
     #[error("job panicked: {0}")]
     Panicked(String),
+}
+
+impl From<JobOutcome> for JobFailure {
+    fn from(outcome: JobOutcome) -> Self {
+        Self::Outcome(Box::new(outcome))
+    }
 }
 
 impl JobFailure {
@@ -47,7 +53,7 @@ impl JobFailure {
         tracing::info!(error = &self as &dyn std::error::Error, "attempt failed");
         let soon = clock.now() + TimeDelta::seconds(1);
         match self {
-            Self::Outcome(outcome) => outcome,
+            Self::Outcome(outcome) => *outcome,
             Self::Panicked(message) => JobOutcome::Failed(panicked(&message)),
             Self::LeaseLost => JobOutcome::Snoozed {
                 at: soon,

@@ -48,6 +48,7 @@ fn until(reason: HealthReason, facts: &Facts) -> Option<DateTime<Utc>> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one sentence per reason")]
 fn explanation(reason: HealthReason, facts: &Facts) -> String {
     let account = facts.account_name.as_deref().unwrap_or("the account");
     let until = |before: &str| {

@@ -86,9 +86,8 @@ pub(crate) async fn run(
         job,
         draining,
     };
-    let work = Box::pin(async move {
-        dispatch!(attempt, run, unreadable: Err(JobFailure::Outcome(unreadable())))
-    });
+    let work =
+        Box::pin(async move { dispatch!(attempt, run, unreadable: Err(unreadable().into())) });
     match catch_panic(job.payload.kind(), work).await {
         Ok(()) => JobOutcome::Succeeded,
         Err(failure) => {

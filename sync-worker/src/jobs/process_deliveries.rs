@@ -35,7 +35,7 @@ const MAX_BATCH_BYTES: u64 = 8 << 20;
 impl Job for ProcessDeliveries {
     /// Rejects the job, because this kind has a work class of its own, whose jobs run in batches.
     async fn run(&self, _: Attempt<'_>) -> Result<(), JobFailure> {
-        Err(JobFailure::Outcome(JobOutcome::Dead(error(
+        Err(JobFailure::from(JobOutcome::Dead(error(
             "wrong_work_class",
             "Jobs of this kind run in batches and not one by one.",
         ))))

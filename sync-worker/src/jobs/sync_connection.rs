@@ -72,10 +72,10 @@ impl Job for SyncConnection {
             }
         };
         let Some((connection, account)) = load_readable(context, job, id).await? else {
-            return Err(JobFailure::Outcome(JobOutcome::Cancelled));
+            return Err(JobOutcome::Cancelled.into());
         };
         if requested_only && connection.status != ConnectionStatus::Active {
-            return Err(JobFailure::Outcome(JobOutcome::Cancelled));
+            return Err(JobOutcome::Cancelled.into());
         }
         let is_backfill =
             !requested_only && (mode == SyncMode::Full || connection.backfilled_at.is_none());

@@ -1,6 +1,7 @@
 //! Gmail: pushes and their tokens, histories, drafts, and mailboxes of several tenants.
 
 use serde_json::{Value, json};
+use shared::clock::{Clock, SystemClock};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
@@ -164,7 +165,7 @@ async fn expired_history_and_full_sync_keep_the_floor() {
     tenant.assert_equals_ledger_after_poll(&account).await;
     assert!(resync_from(&system).await.is_some());
     // Between the floor and the lower bound of the resync.
-    let date = chrono::Utc::now() - chrono::TimeDelta::days(95);
+    let date = SystemClock.now() - chrono::TimeDelta::days(95);
     let date = date.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     act(&system, &account, "mail.imported", json!({ "date": date })).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
@@ -231,7 +232,9 @@ async fn dates_of_senders_decide_nothing() {
     act(&system, &account, "mail.received", in_future).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
     // Fifteen within one second, with a poll in between.
-    let date = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let date = SystemClock
+        .now()
+        .to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     for count in [8, 7] {
         let same_time = json!({ "date": date, "count": count });
         act(&system, &account, "mail.imported", same_time).await;

@@ -51,8 +51,9 @@ impl FromQuery for StreamsQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Stream {
     /// The kind and the id of the resource.
+    #[serde(rename = "stream")]
     #[schema(example = "issues:1296269")]
-    stream: String,
+    key: String,
     #[schema(inline)]
     state: StreamState,
     /// Since when it cannot be read; null while it can.
@@ -88,7 +89,7 @@ impl Stream {
                 .find(|needed| needed.kind == kind)
                 .map(|needed| needed.scope),
             complete_through: view.read_through.map(|at| at - lag),
-            stream: view.stream,
+            key: view.stream,
             state: view.state,
             since: view.since,
             error: view.failure,

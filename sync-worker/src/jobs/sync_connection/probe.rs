@@ -39,6 +39,6 @@ impl Run<'_> {
             connection.id = %connection,
             "probe failed, the grant does not work yet"
         );
-        Err(JobFailure::Outcome(JobOutcome::Cancelled))
+        Err(JobOutcome::Cancelled.into())
     }
 }

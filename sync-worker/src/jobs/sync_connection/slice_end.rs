@@ -92,7 +92,7 @@ pub(super) async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), 
     let is_requested = due_times::keep_requests_due(&mut tx, scope, connection).await?;
     tx.commit().await.map_err(DbError::from)?;
     if end == SliceEnd::Complete && failure.is_none() && is_denied {
-        return Err(JobFailure::Outcome(JobOutcome::Dead(error(
+        return Err(JobFailure::from(JobOutcome::Dead(error(
             "permission",
             "The provider denies permission to read all streams.",
         ))));
@@ -126,7 +126,7 @@ fn outcome_of(
     resumes_at: DateTime<Utc>,
 ) -> Result<(), JobFailure> {
     let snooze = |at, code: &str, message: &str| {
-        Err(JobFailure::Outcome(JobOutcome::Snoozed {
+        Err(JobFailure::from(JobOutcome::Snoozed {
             at,
             error: error(code, message),
         }))
@@ -323,7 +323,10 @@ mod tests {
             (SliceEnd::Complete, at(2), None),
         ] {
             let until = match outcome_of(end, None, resumes_at) {
-                Err(JobFailure::Outcome(JobOutcome::Snoozed { at, .. })) => Some(at),
+                Err(JobFailure::Outcome(outcome)) => match *outcome {
+                    JobOutcome::Snoozed { at, .. } => Some(at),
+                    _ => None,
+                },
                 _ => None,
             };
             assert_eq!(until, snoozed_until, "{end:?}");

@@ -62,7 +62,7 @@ struct Account<'s> {
     tenant: Tenant<'s>,
     provider: &'static str,
     action: &'static str,
-    account: String,
+    login: String,
 }
 
 impl<'s> Account<'s> {
@@ -82,23 +82,23 @@ impl<'s> Account<'s> {
             tenant,
             provider,
             action,
-            account,
+            login: account,
         })
     }
 
     /// The requests to the provider with the account's tokens so far.
     fn requests(&self) -> u64 {
-        let usage = self.system.simulator.usage(self.provider, &self.account);
+        let usage = self.system.simulator.usage(self.provider, &self.login);
         usage.requests
     }
 
     /// Performs the act; returns the dedupe key of its fact.
     async fn act(&self) -> anyhow::Result<String> {
-        let act = json!({ "account": self.account, "action": self.action });
+        let act = json!({ "account": self.login, "action": self.action });
         let path = format!("{}/act", self.provider);
         let done = self.system.sim(&path, act).await;
         let mut facts = done["facts"].as_array().into_iter().flatten();
-        let own = facts.find(|fact| fact["account"] == self.account.as_str());
+        let own = facts.find(|fact| fact["account"] == self.login.as_str());
         let key = own.and_then(|fact| fact["dedupe_key"].as_str());
         Ok(key.context("the act has no fact")?.to_owned())
     }

@@ -198,7 +198,7 @@ impl SystemBuilder {
                 .start_processes(&apis, &ingresses, self.workers, &self.overrides)
                 .await;
         } else {
-            system.start_in_process(api, ingress, self.workers).await;
+            Box::pin(system.start_in_process(api, ingress, self.workers)).await;
         }
         system
     }

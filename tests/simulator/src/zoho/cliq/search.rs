@@ -87,10 +87,7 @@ fn ids<'c>(call: &Call<'c>, name: &str) -> Result<Option<Vec<&'c str>>, ApiError
 fn chats<'w>(world: &'w World, call: &Call<'_>) -> Result<Vec<&'w Chat>, ApiError> {
     let types = call.list("chat_type");
     let known = |name: &&str| TYPES.contains(name);
-    if types
-        .as_ref()
-        .is_some_and(|types| !types.iter().all(known))
-    {
+    if types.as_ref().is_some_and(|types| !types.iter().all(known)) {
         return Err(call.invalid());
     }
     let chosen = ids(call, "chat_ids")?;

@@ -172,8 +172,8 @@ impl Fixture {
     /// Address and login of a colleague.
     fn colleague(&self, number: usize) -> (String, String) {
         let state = service(&self.simulator).zoho.state();
-        let people = state.people.all().filter(|one| one.login != self.login);
-        let person = people.skip(number).next().expect("a colleague");
+        let mut people = state.people.all().filter(|one| one.login != self.login);
+        let person = people.nth(number).expect("a colleague");
         (person.address.clone(), person.login.clone())
     }
 

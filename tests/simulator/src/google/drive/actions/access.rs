@@ -59,10 +59,12 @@ impl Transaction<'_> {
         let state = self.service.google.state();
         let is_outside = state.people.get(&self.actor).is_none();
         let login = params.with.as_ref();
-        let sub = if let Some(login) = login.or(Some(&params.account).filter(|_| is_outside)) { match state.people.find(login) {
-            Some(person) => person.sub.clone(),
-            None => return Ok(None),
-        } } else {
+        let sub = if let Some(login) = login.or(Some(&params.account).filter(|_| is_outside)) {
+            match state.people.find(login) {
+                Some(person) => person.sub.clone(),
+                None => return Ok(None),
+            }
+        } else {
             let mut colleagues = state.people.colleagues(&self.actor).into_iter();
             let colleague = colleagues.find(|sub| !viewers.contains(sub));
             colleague.ok_or("no colleague is left to share with")?

@@ -220,7 +220,9 @@ impl Transaction<'_> {
         let known = self.world.chats_of(&actor).into_iter();
         let mut known = known
             .filter(|chat| matches!(chat.kind, Kind::Bot) && chat.bots.contains(&extension.id));
-        let id = if let Some(chat) = known.next() { chat.id.clone() } else {
+        let id = if let Some(chat) = known.next() {
+            chat.id.clone()
+        } else {
             let id = self.world.add_bot_chat(NewChat {
                 creator: &actor,
                 title: extension.bot_name.clone(),

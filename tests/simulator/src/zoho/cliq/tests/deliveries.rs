@@ -101,15 +101,15 @@ async fn message_and_mention_are_one_fact() {
     let id = fixture
         .post(&chat, json!({ "text": "Look <here>", "mentions": ["bot"] }))
         .await;
-    let received = receiver.take(&fixture).await;
-    let mut events: Vec<String> = received.iter().map(Received::event).collect();
+    let deliveries = receiver.take(&fixture).await;
+    let mut events: Vec<String> = deliveries.iter().map(Received::event).collect();
     events.sort();
     assert_eq!(
         events,
         ["mention_handler", "participation_handler.message_sent"]
     );
     let key = text(&extension, "public_key");
-    for delivery in &received {
+    for delivery in &deliveries {
         assert!(delivery.is_signed_by(&key));
         assert_eq!(delivery.raw, delivery.body.to_string(), "compact JSON");
         let params = &delivery.body["params"];
@@ -140,8 +140,8 @@ async fn edits_and_deletions_are_only_delivered() {
     let first = fixture.act("message.edited", params.clone()).await;
     let second = fixture.act("message.edited", params.clone()).await;
     fixture.act("message.deleted", params).await;
-    let received = receiver.take(&fixture).await;
-    let edits = received
+    let deliveries = receiver.take(&fixture).await;
+    let edits = deliveries
         .iter()
         .filter(|one| one.event().ends_with("message_edited"));
     let mut stated: Vec<i64> = edits
@@ -182,8 +182,10 @@ async fn edit_may_state_its_own_time() {
     let params = json!({ "chat": chat, "message": id });
     let answer = fixture.act("message.edited", params).await;
     let edited = answer["object"]["timestamp"].to_string();
-    let received = receiver.take(&fixture).await;
-    let last = received.iter().find(|one| one.event().ends_with("edited"));
+    let deliveries = receiver.take(&fixture).await;
+    let last = deliveries
+        .iter()
+        .find(|one| one.event().ends_with("edited"));
     let data = &last.expect("an edit").body["params"]["data"];
     assert_eq!(data["time"].to_string(), edited);
     let row = fixture.row(&format!("message:{chat}:{edited}:edited:{edited}"));
@@ -200,15 +202,15 @@ async fn bot_gets_only_chats_that_it_is_in() {
     assert!(receiver.take(&fixture).await.is_empty());
     fixture.act("bot.added", json!({ "chat": chat })).await;
     fixture.post(&chat, json!({ "as_bot": true })).await;
-    let received = receiver.take(&fixture).await;
-    let mut events: Vec<String> = received.iter().map(Received::event).collect();
+    let deliveries = receiver.take(&fixture).await;
+    let mut events: Vec<String> = deliveries.iter().map(Received::event).collect();
     events.sort();
     let prefix = "participation_handler";
     assert_eq!(
         events,
         [format!("{prefix}.added"), format!("{prefix}.message_sent")]
     );
-    let posted = received.iter().find(|one| one.event().ends_with("sent"));
+    let posted = deliveries.iter().find(|one| one.event().ends_with("sent"));
     let user = &posted.expect("a message").body["params"]["user"];
     assert_eq!(user["id"], extension["bot_id"]);
     let sender = &fixture.messages(&chat, &[]).await[1]["sender"];
@@ -219,8 +221,8 @@ async fn bot_gets_only_chats_that_it_is_in() {
     assert_eq!(rows(&answer, "deliveries").len(), 1);
     fixture.post(&chat, json!({})).await;
     let mut events: Vec<String> = {
-        let received = receiver.take(&fixture).await;
-        received.iter().map(Received::event).collect()
+        let deliveries = receiver.take(&fixture).await;
+        deliveries.iter().map(Received::event).collect()
     };
     events.sort();
     let expected = ["auto_followed_thread", "message_sent", "removed"];
@@ -241,11 +243,13 @@ async fn message_to_the_bot_is_only_delivered() {
         text(&answer["object"], "chat"),
         text(&answer["object"], "id"),
     );
-    let received = receiver.take(&fixture).await;
-    let mut events: Vec<String> = received.iter().map(Received::event).collect();
+    let deliveries = receiver.take(&fixture).await;
+    let mut events: Vec<String> = deliveries.iter().map(Received::event).collect();
     events.sort();
     assert_eq!(events, ["mention_handler", "message_handler"]);
-    let message = received.iter().find(|one| one.event() == "message_handler");
+    let message = deliveries
+        .iter()
+        .find(|one| one.event() == "message_handler");
     let params = &message.expect("a message").body["params"];
     assert_eq!(params["message"], "@Poblysh Hi");
     assert_eq!(params["message_details"]["time"].to_string(), time_of(&id));
@@ -265,9 +269,9 @@ async fn script_sends_its_token_and_fields() {
         .await;
     let (chat, _) = fixture.channel("organization").await;
     let id = fixture.post(&chat, json!({ "mentions": ["bot"] })).await;
-    let received = receiver.take(&fixture).await;
-    assert_eq!(received.len(), 2);
-    for delivery in &received {
+    let deliveries = receiver.take(&fixture).await;
+    assert_eq!(deliveries.len(), 2);
+    for delivery in &deliveries {
         assert_eq!(
             delivery.header("x-connector-token").as_deref(),
             Some("secret")

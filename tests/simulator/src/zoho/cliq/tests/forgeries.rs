@@ -48,11 +48,11 @@ async fn forged_deliveries_have_one_mistake_each() {
     ] {
         fault(&fixture, effect);
         let id = fixture.post(&chat, json!({})).await;
-        let received = receiver.take(&fixture).await;
-        let [delivery] = received.as_slice() else {
+        let deliveries = receiver.take(&fixture).await;
+        let [delivery] = deliveries.as_slice() else {
             panic!(
                 "{effect:?}: {} deliveries, as none is repeated",
-                received.len()
+                deliveries.len()
             );
         };
         assert_ne!(
@@ -108,9 +108,9 @@ async fn refused_delivery_is_repeated_only_by_setting() {
     let (chat, _) = fixture.channel("organization").await;
     fault(&fixture, Effect::Drop);
     let id = fixture.post(&chat, json!({})).await;
-    let received = receiver.take(&fixture).await;
-    assert_eq!(received.len(), 1);
-    assert!(received[0].is_signed_by(&text(&own, "public_key")));
+    let deliveries = receiver.take(&fixture).await;
+    assert_eq!(deliveries.len(), 1);
+    assert!(deliveries[0].is_signed_by(&text(&own, "public_key")));
     let row = fixture.row(&format!("message:{chat}:{}", time_of(&id)));
     assert!(row.is_some_and(|row| row.webhook));
 }
@@ -121,9 +121,9 @@ async fn deliveries_are_doubled_swapped_and_lost() {
     let receiver = receiver().await;
     receiver.extension(&fixture, json!({})).await;
     let (chat, _) = fixture.channel("organization").await;
-    let times = |received: &[Received]| -> Vec<String> {
+    let times = |deliveries: &[Received]| -> Vec<String> {
         let time = |one: &Received| one.body["params"]["data"]["time"].to_string();
-        received.iter().map(time).collect()
+        deliveries.iter().map(time).collect()
     };
     fault(&fixture, Effect::Duplicate);
     let id = fixture.post(&chat, json!({})).await;
@@ -131,8 +131,8 @@ async fn deliveries_are_doubled_swapped_and_lost() {
     fault(&fixture, Effect::Reorder);
     let first = fixture.post(&chat, json!({})).await;
     let second = fixture.post(&chat, json!({})).await;
-    let received = times(&receiver.take(&fixture).await);
-    assert_eq!(received, [time_of(&second), time_of(&first)]);
+    let deliveries = times(&receiver.take(&fixture).await);
+    assert_eq!(deliveries, [time_of(&second), time_of(&first)]);
     for (effect, webhook) in [(Effect::Drop, false), (Effect::DropSilently, false)] {
         fault(&fixture, effect);
         let id = fixture.post(&chat, json!({})).await;
@@ -166,8 +166,8 @@ async fn script_forgeries_concern_the_token() {
     ] {
         fault(&fixture, effect);
         fixture.post(&chat, json!({})).await;
-        let received = receiver.take(&fixture).await;
-        let delivery = &received[0];
+        let deliveries = receiver.take(&fixture).await;
+        let delivery = &deliveries[0];
         assert_eq!(
             delivery.header("x-connector-token").as_deref(),
             token,
