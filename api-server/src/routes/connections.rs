@@ -49,7 +49,7 @@ pub(crate) struct Connection {
     pub(crate) status: ConnectionStatus,
     /// The reason for the status, for programs.
     status_reason: Option<String>,
-    /// What works, why not, and what helps.
+    /// The state of its parts, the reason, and the action that helps.
     health: Health,
     /// The provider's account; null while the connection is pending.
     account: Option<Account>,

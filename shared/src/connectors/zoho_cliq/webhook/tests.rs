@@ -134,7 +134,7 @@ async fn either_of_two_secrets_is_accepted() {
     }
     for wrong in [
         "",
-        "the secret of the connectioN",
+        "The secret of the connection",
         "the secret of the connection2",
     ] {
         let result = error(&keys, &[(TOKEN, wrong)], &body).await;
