@@ -94,6 +94,11 @@ async fn check(
     })
     .await?;
     let backfill = started.elapsed();
+    wait("no webhook is registered", limits.webhook, async || {
+        let state = api.send(Method::GET, &path, key, None).await?;
+        Ok((state["webhooks"]["state"] != "unsubscribed").then_some(()))
+    })
+    .await?;
     let mut feed = Feed::default();
     let backfilled = feed.read(api, key).await?.len();
 

@@ -62,10 +62,11 @@ async fn burst_of_changes_sends_one_message() {
 #[tokio::test]
 async fn channel_ends_silently_when_it_expires() {
     let fixture = fixture(StatusCode::OK).await;
-    let tokens = fixture.connect(0, SCOPE).await;
     let far = json!({ "expiration": "9999999999999" });
     let mut seconds = 7 * 24 * 3_600 + 60;
     for id in ["c1", "c2"] {
+        // The token of the first round has expired in the second.
+        let tokens = fixture.connect(0, SCOPE).await;
         let channel = json_of(fixture.watch(&tokens, id, far.clone()).await).await;
         let expiration: i64 = text(&channel, "expiration").parse().expect("a number");
         let advance = json!({ "advance_seconds": seconds });

@@ -144,10 +144,12 @@ async fn person_outside_shares_a_file() {
     let expected = [row("file_created", true), row("file_shared", true)];
     assert_eq!(fixture.shown(0), expected);
     // The same person shares it with a colleague.
+    fixture.connect(1, SCOPE).await;
     let again = json!({
         "actor": "Eve@outside.example", "file": file, "with": fixture.people[1].1,
     });
-    fixture.act("file.shared", again).await;
+    let shared = fixture.act("file.shared", again).await;
+    assert_eq!(text(&shared["object"], "id"), file, "{shared}");
     assert_eq!(fixture.shown(1).len(), 2);
 }
 
