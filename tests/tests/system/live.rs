@@ -59,6 +59,8 @@ impl Person for SimulatedPerson<'_> {
             "zoho_cliq" => "bot.messaged",
             provider => panic!("no action of {provider} is known"),
         };
+        // Every container of the account has its subscription.
+        self.system.drain().await;
         let body = json!({ "account": self.account, "action": action });
         let path = format!("{}/act", self.provider);
         self.system.sim(&path, body).await;
