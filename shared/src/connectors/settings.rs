@@ -17,6 +17,19 @@ use crate::config::{Reader, public_webhook_url};
 /// Rate limit account of the app's own calls, which concern no account of the provider.
 pub(super) const APP_ACCOUNT: &str = "app";
 
+/// Seconds of the minute for which providers state limits.
+pub(super) const SECONDS_PER_MINUTE: f64 = 60.0;
+
+/// Rounds a number of calls or units down.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a positive number, and a cast saturates"
+)]
+pub(super) const fn whole(number: f64) -> u32 {
+    number as u32
+}
+
 /// Builds a URL from a base, which may have a path (`/api/v3`), and segments to encode.
 pub(super) fn url_below(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();

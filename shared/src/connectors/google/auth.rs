@@ -169,7 +169,7 @@ impl Google<'_> {
     ) -> Result<Consent, FlowEnd> {
         let charge = Charge::new(APP_ACCOUNT, "exchange_code");
         let response = self.token_endpoint().exchange(&charge, callback).await?;
-        let scopes = self.granted(&response.scopes());
+        let scopes = response.granted(self.product.scopes, is_same_scope);
         let identity = Identity::of_response(&response).unwrap_or_default();
         let tokens = response.into_set(self.client.now()).map_err(Err)?;
         let mut consent = Consent {
@@ -191,21 +191,6 @@ impl Google<'_> {
         );
         let grant = consent.into_grant();
         Err(Ok(CallbackOutcome::rejected(reason, grant)))
-    }
-
-    /// The requested scopes that Google lists as granted; all if it lists none (RFC 6749, 5.1).
-    fn granted(&self, listed: &[String]) -> Vec<String> {
-        let is_listed = |scope: &str| {
-            listed.is_empty()
-                || listed
-                    .iter()
-                    .any(|granted| granted == scope || (scope == EMAIL && granted == GRANTED_EMAIL))
-        };
-        let requested = self.product.scopes.iter();
-        requested
-            .filter(|scope| is_listed(scope))
-            .map(|scope| (*scope).to_owned())
-            .collect()
     }
 
     async fn identity(&self, tokens: &TokenSet) -> Result<Identity, ConnectorError> {
@@ -254,4 +239,9 @@ impl Google<'_> {
     pub(in crate::connectors) fn grant_key(&self, account: &ExternalAccount) -> String {
         format!("google:{}:{}", self.app.client.id, account.stable_id)
     }
+}
+
+/// Whether a granted scope is the requested one, in Google's spelling.
+fn is_same_scope(granted: &str, requested: &str) -> bool {
+    granted == requested || (requested == EMAIL && granted == GRANTED_EMAIL)
 }

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::connectors::oauth::OAuthClient;
-use crate::connectors::settings::AppReader;
+use crate::connectors::settings::{AppReader, SECONDS_PER_MINUTE, whole};
 use crate::connectors::{RateBudget, RateLimits, RateUnit};
 use crate::model::LimitScope;
 
@@ -27,7 +27,6 @@ const PROJECT: Shares = Shares {
     steady: 0.7,
     burst: 0.3,
 };
-const SECONDS_PER_MINUTE: f64 = 60.0;
 
 /// An OAuth client of a Google Cloud project, and Google's hosts.
 #[derive(Debug)]
@@ -123,13 +122,4 @@ pub(in crate::connectors) fn limits(
         account_concurrency: 4,
         process_concurrency: 50,
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a number of units"
-)]
-const fn whole(units: f64) -> u32 {
-    units as u32
 }

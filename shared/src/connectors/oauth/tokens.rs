@@ -83,6 +83,22 @@ impl TokenResponse {
             .collect()
     }
 
+    /// The requested scopes that were granted: all if the provider names none (RFC 6749, 5.1).
+    ///
+    /// `is_same` compares a granted scope with a requested one.
+    pub(in super::super) fn granted(
+        &self,
+        requested: &[&str],
+        is_same: impl Fn(&str, &str) -> bool,
+    ) -> Vec<String> {
+        let listed = self.scopes();
+        let is_granted = |scope: &&&str| {
+            listed.is_empty() || listed.iter().any(|granted| is_same(granted, scope))
+        };
+        let granted = requested.iter().filter(is_granted);
+        granted.map(|scope| (*scope).to_owned()).collect()
+    }
+
     /// Parses the provider's own fields.
     pub(in super::super) fn fields<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
         self.response.json()

@@ -142,7 +142,7 @@ impl<'a> Zoho<'a> {
             .token_endpoint(site)
             .exchange(&charge, callback)
             .await?;
-        let scopes = self.granted(&response.scopes());
+        let scopes = response.granted(self.product.scopes, str::eq_ignore_ascii_case);
         let issued: Issued = response.fields().map_err(Err)?;
         let tokens = response.into_set(self.client.now()).map_err(Err)?;
         let mut consent = Consent {
@@ -210,18 +210,6 @@ impl<'a> Zoho<'a> {
                  used. Start again, at this app's own link.",
             ))
         })
-    }
-
-    /// The requested scopes that Zoho lists as granted; all if it lists none (RFC 6749, 5.1).
-    fn granted(&self, listed: &[String]) -> Vec<String> {
-        let is_listed = |scope: &str| {
-            listed.is_empty() || listed.iter().any(|one| one.eq_ignore_ascii_case(scope))
-        };
-        let requested = self.product.scopes.iter();
-        requested
-            .filter(|scope| is_listed(scope))
-            .map(|scope| (*scope).to_owned())
-            .collect()
     }
 
     async fn identity(&self, site: &Site, tokens: &TokenSet) -> Result<Identity, ConnectorError> {

@@ -4,7 +4,7 @@ use strum::VariantArray;
 
 use super::data_center::{DataCenter, Hosts};
 use crate::connectors::oauth::OAuthClient;
-use crate::connectors::settings::AppReader;
+use crate::connectors::settings::{AppReader, SECONDS_PER_MINUTE, whole};
 use crate::connectors::{ConnectorError, RateBudget};
 use crate::model::{ExternalAccount, LimitScope};
 
@@ -12,7 +12,6 @@ const HOME: &str = "ZOHO_DATA_CENTER";
 
 /// The part of a limit that calls use at a steady rate; the rest is the burst.
 const STEADY_SHARE: f64 = 0.8;
-const SECONDS_PER_MINUTE: f64 = 60.0;
 
 /// An OAuth client of Zoho's API console, and Zoho's data centers.
 #[derive(Debug)]
@@ -121,13 +120,4 @@ pub(in crate::connectors) fn per_minute(
         operations,
         ..RateBudget::per_account(steady / SECONDS_PER_MINUTE, whole(burst))
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a number of calls"
-)]
-const fn whole(calls: f64) -> u32 {
-    calls as u32
 }
