@@ -1,13 +1,13 @@
 //! Connections: read, pause, sync and disconnect.
 
+mod create_webhook;
 mod delete;
 mod get;
 mod list;
 mod streams;
 mod sync;
 mod update;
-mod webhook;
-mod webhooks;
+mod webhook_state;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::webhooks::Webhooks;
+use self::webhook_state::Webhooks;
 use super::Routes;
 
 pub(crate) fn router() -> Routes {
@@ -34,7 +34,7 @@ pub(crate) fn router() -> Routes {
         ))
         .routes(routes!(streams::list_connection_streams))
         .routes(routes!(sync::sync_connection))
-        .routes(routes!(webhook::create_connection_webhook))
+        .routes(routes!(create_webhook::create_connection_webhook))
 }
 
 /// A tenant's grant at one provider account.
