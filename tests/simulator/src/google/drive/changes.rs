@@ -29,7 +29,7 @@ fn log_owner(service: &GoogleDrive, call: &Call<'_>) -> Result<LogOwner, ApiErro
     };
     let is_member = {
         let world = service.world();
-        world.drives_of(sub).any(|one| one.id == drive)
+        world.is_member(sub, drive)
     };
     if !is_member || !call.flag("supportsAllDrives")? {
         let message = format!("Shared drive not found: {drive}");

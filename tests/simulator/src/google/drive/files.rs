@@ -70,7 +70,7 @@ pub(super) fn list(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiE
     let world = &mut *guard;
     let root = world.root(sub);
     if let Corpus::Drive(drive) = corpus
-        && !world.drives_of(sub).any(|one| one.id == drive)
+        && !world.is_member(sub, drive)
     {
         let message = format!("Shared drive not found: {drive}");
         return Err(ApiError::not_found(message).at_parameter("driveId"));
@@ -84,8 +84,11 @@ pub(super) fn list(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiE
         sub,
     };
     let mut found = Vec::new();
-    let visible = world.visible_files(sub).into_iter();
-    for file in visible.filter(|file| corpus.covers(file)) {
+    let visible = match corpus {
+        Corpus::Drive(drive) => world.files_of_drive(drive),
+        _ => world.visible_files(sub),
+    };
+    for file in visible.into_iter().filter(|file| corpus.covers(file)) {
         let owner = file.owner().and_then(|owner| state.people.get(owner));
         let candidate = Candidate {
             file,

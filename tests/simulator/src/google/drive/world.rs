@@ -164,9 +164,7 @@ impl World {
 
     /// Whether an id is a root folder of one of a person's drives.
     pub(super) fn is_root(&self, id: &str, sub: &str) -> bool {
-        let drive = self.drives.get(id);
-        self.roots.get(sub).is_some_and(|root| root == id)
-            || drive.is_some_and(|drive| drive.members.contains(sub))
+        self.roots.get(sub).is_some_and(|root| root == id) || self.is_member(sub, id)
     }
 
     pub(super) fn insert(&mut self, file: File) {
@@ -260,6 +258,19 @@ impl World {
             ids.extend(self.subtree(shared));
         }
         ids.iter().filter_map(|id| self.files.get(id)).collect()
+    }
+
+    /// Files of a shared drive.
+    pub(super) fn files_of_drive(&self, drive: &str) -> Vec<&File> {
+        let ids = self.places.get(&Place::Shared(drive.to_owned()));
+        let ids = ids.into_iter().flatten();
+        ids.filter_map(|id| self.files.get(id)).collect()
+    }
+
+    /// Whether a person is a member of a shared drive.
+    pub(super) fn is_member(&self, sub: &str, drive: &str) -> bool {
+        let drive = self.drives.get(drive);
+        drive.is_some_and(|drive| drive.members.contains(sub))
     }
 
     /// A random file of a place that is not in the trash.
