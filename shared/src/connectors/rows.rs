@@ -5,8 +5,8 @@ use std::fmt::Display;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::UnreadableRow;
 use super::wire::{id, lenient, read_json, text};
+use super::{ConnectorError, SyncRequest, UnreadableRow};
 
 /// Unreadable rows of a page.
 #[derive(Debug, Default)]
@@ -33,6 +33,26 @@ impl UnreadableRows {
         rows.into_iter()
             .filter_map(|row| Some((self.take(row, read(row))?, row)))
             .collect()
+    }
+
+    /// Returns the result of a call for the details of a row, or notes the row as unreadable.
+    ///
+    /// A temporary failure fails the page, until the page has failed several times.
+    pub(super) fn take_details<T>(
+        &mut self,
+        request: &SyncRequest,
+        row: &RawValue,
+        details: Result<T, ConnectorError>,
+    ) -> Result<Option<T>, ConnectorError> {
+        match details {
+            Err(error @ (ConnectorError::Denied { .. } | ConnectorError::Permanent(_))) => {
+                Ok(self.take(row, Err(error)))
+            }
+            Err(error @ ConnectorError::Transient(_)) if request.skips_failing_parts() => {
+                Ok(self.take(row, Err(error)))
+            }
+            other => other.map(Some),
+        }
     }
 
     /// Adds the unreadable rows of another part of the page.

@@ -8,6 +8,9 @@ use super::{Access, Directory};
 use crate::http::Priority;
 use crate::model::{DirectoryEntry, SignalDraft, StreamSpec, SubscriptionSpec};
 
+/// Consecutive temporary failures after which a part of a page is skipped.
+const MAX_PART_FAILURES: u32 = 5;
+
 /// Request for one page of a stream.
 #[derive(Debug, Clone)]
 pub struct SyncRequest {
@@ -48,6 +51,15 @@ impl SyncRequest {
     #[must_use]
     pub fn page_size(&self, full: u32) -> u32 {
         (full >> self.failures.saturating_sub(1).min(8)).max(1)
+    }
+
+    /// Whether the page has failed so often that it is read without the part that fails.
+    ///
+    /// The provider may never return one thread or the details of one row, which must not stop the
+    /// stream.
+    #[must_use]
+    pub const fn skips_failing_parts(&self) -> bool {
+        self.failures > MAX_PART_FAILURES
     }
 
     /// Time before which a read that begins now reports nothing.

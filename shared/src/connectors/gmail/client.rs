@@ -9,6 +9,7 @@ use url::Url;
 
 use super::access::MailboxAccess;
 use super::wire::{History, MessageList, Profile, Watch};
+use crate::connectors::error::permanent_error;
 use crate::connectors::google::{ApiError, Call, Client};
 use crate::connectors::response::Response;
 use crate::connectors::{Access, ConnectorError};
@@ -78,12 +79,15 @@ impl MailboxClient<'_> {
         ];
         query.extend(page.map(|page| ("pageToken", page)));
         let response = self.get("list_history", 2, &["history"], &query).await;
-        response
-            .map_err(|error| {
-                let is_expired = is_not_found(&error);
-                position_error(error, is_expired)
-            })?
-            .json()
+        let response = response.map_err(|error| {
+            let is_expired = is_not_found(&error);
+            position_error(error, is_expired)
+        })?;
+        let page: History = response.json()?;
+        if page.position.is_none() && page.next_page.is_none() && page.records.is_empty() {
+            return Err(permanent_error("the response is no page of the history"));
+        }
+        Ok(page)
     }
 
     /// A page of the messages, newest first, without spam and trash.
@@ -100,9 +104,13 @@ impl MailboxClient<'_> {
         query.extend(search.map(|search| ("q", search)));
         query.extend(page.map(|page| ("pageToken", page)));
         let response = self.get("list_messages", 5, &["messages"], &query).await;
-        response
+        let page: MessageList = response
             .map_err(|error| position_error(error, false))?
-            .json()
+            .json()?;
+        if page.estimate.is_none() && page.next_page.is_none() && page.messages.is_empty() {
+            return Err(permanent_error("the response is no list of messages"));
+        }
+        Ok(page)
     }
 
     /// A message without its body; `None` if it has been deleted.

@@ -17,7 +17,7 @@ pub(super) use push::{Push, to_route};
 
 pub(super) use crate::connectors::mail_header::{Mailbox, decode_text, parse_mailboxes};
 pub(super) use crate::connectors::wire::WireError;
-use crate::connectors::wire::{id, or_default, plausible, read_json, rows, text};
+use crate::connectors::wire::{id, lenient, or_default, plausible, read_json, rows, text};
 
 /// Label of a message that was sent from the mailbox.
 pub(super) const SENT: &str = "SENT";
@@ -118,6 +118,9 @@ pub(super) fn without_content(message: Box<RawValue>) -> Result<Box<RawValue>, s
 pub(super) struct MessageList {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) messages: Vec<Box<RawValue>>,
+    /// An estimate, which also an empty list has.
+    #[serde(rename = "resultSizeEstimate", default, deserialize_with = "lenient")]
+    pub(super) estimate: Option<u64>,
     #[serde(rename = "nextPageToken", default, deserialize_with = "text")]
     pub(super) next_page: Option<String>,
 }

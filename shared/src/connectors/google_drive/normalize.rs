@@ -116,6 +116,9 @@ impl<'a> NormalizeContext<'a> {
         if file.is_shortcut() {
             return Ok(Vec::new());
         }
+        if file.created_time.is_none() {
+            return Err(WireError::Missing("file.createdTime"));
+        }
         let facts = [
             self.created(file, id, changed),
             self.updated(file, id, changed),

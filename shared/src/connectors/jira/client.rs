@@ -23,6 +23,9 @@ use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder
 /// Maximum length of an error message in the log.
 const MAX_LOGGED_CHARS: usize = 200;
 
+/// Code of an error that has none of its own, with messages in Jira's form.
+pub(super) const ERROR_MESSAGES: &str = "error_messages";
+
 /// REST API client of one app.
 pub(super) struct Client {
     outbound: Outbound,
@@ -199,7 +202,7 @@ impl ApiClient for Client {
         response::observe_rejection(&self.outbound, charge, &cause).await;
         Err(ApiError {
             status: Some(response.status),
-            code: error_body.error.unwrap_or_default(),
+            code: error_body.code(),
             cause,
         })
     }
@@ -225,6 +228,12 @@ impl ErrorBody {
         ];
         let parts: Vec<&str> = parts.into_iter().flatten().collect();
         parts.join(": ").chars().take(MAX_LOGGED_CHARS).collect()
+    }
+
+    fn code(self) -> String {
+        let is_jira = !self.error_messages.is_empty();
+        let code = || is_jira.then(|| ERROR_MESSAGES.to_owned());
+        self.error.or_else(code).unwrap_or_default()
     }
 
     /// Whether the token is valid and lacks a scope.

@@ -8,11 +8,13 @@ mod registration;
 use chrono::{DateTime, Duration, TimeZone, Utc};
 use http::Method;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use self::registration::Registration;
 use super::client::{Call, Client};
 use crate::connectors::error::permanent_error;
+use crate::connectors::wire::{id, or_default, read, rows};
 use crate::connectors::{Access, ConnectorError, SubscribeRequest};
 use crate::crypto::sha256;
 use crate::model::{Subscription, SubscriptionSpec};
@@ -100,41 +102,45 @@ pub(super) async fn list(
 ) -> Result<Vec<Subscription>, ConnectorError> {
     #[derive(Deserialize)]
     struct Page {
-        #[serde(default)]
-        values: Vec<Listed>,
-        #[serde(default, rename = "isLast")]
+        values: Vec<Box<RawValue>>,
+        #[serde(default, rename = "isLast", deserialize_with = "or_default")]
         is_last: bool,
     }
     #[derive(Deserialize)]
     struct Listed {
-        id: u64,
-        #[serde(default, rename = "jqlFilter")]
+        #[serde(default, deserialize_with = "id")]
+        id: Option<String>,
+        #[serde(default, rename = "jqlFilter", deserialize_with = "or_default")]
         filter: String,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "rows")]
         events: Vec<String>,
-        #[serde(default, rename = "expirationDate")]
+        #[serde(default, rename = "expirationDate", deserialize_with = "or_default")]
         expires: Value,
     }
     let mut found = Vec::new();
+    let mut listed_count = 0;
     loop {
-        let start = found.len().to_string();
+        let start = listed_count.to_string();
         let call = Call::new(access, "list_webhooks");
         let query = [("startAt", start.as_str()), ("maxResults", "100")];
         let response = client.get(&call, PATH, &query).await?;
         let page: Page = response.json()?;
         client.record_cost(&call, page.values.len()).await;
         let last = page.is_last || page.values.is_empty();
-        found.extend(page.values.into_iter().map(|listed| {
-            let id = listed.id.to_string();
+        listed_count += page.values.len();
+        // A row without an id can be neither renewed nor deleted.
+        found.extend(page.values.iter().filter_map(|raw| {
+            let listed: Listed = read("webhook", raw).ok()?;
+            let external_id = listed.id?;
             let (resource, refused_events) = classify_webhook(&listed.filter, &listed.events);
-            Subscription {
+            Some(Subscription {
                 resource,
-                route: Some(route(origin(access), &id)),
-                external_id: id,
+                route: Some(route(origin(access), &external_id)),
+                external_id,
                 state: Value::Null,
                 expires_at: parse_expiry(&listed.expires),
                 refused_events,
-            }
+            })
         }));
         if last {
             return Ok(found);

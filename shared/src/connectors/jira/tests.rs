@@ -3,6 +3,7 @@
 mod connect;
 mod field;
 mod golden;
+mod odd;
 mod properties;
 mod sync;
 

@@ -145,6 +145,9 @@ pub(super) struct Project {
     pub(super) key: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) name: Option<String>,
+    /// The product that it belongs to: `software`, `business` or `service_desk`.
+    #[serde(rename = "projectTypeKey", default, deserialize_with = "text")]
+    pub(super) product: Option<String>,
 }
 
 /// A status of a workflow.
@@ -165,13 +168,21 @@ pub(super) struct Category {
     pub(super) key: Option<String>,
 }
 
-/// Page of an issue's changes.
+/// Changes in an issue's row, which may be the first of many.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Changelogs {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) total: usize,
-    #[serde(default, alias = "values", deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) histories: Vec<Box<RawValue>>,
+}
+
+/// Page of the list of an issue's changes.
+#[derive(Debug, Deserialize)]
+pub(super) struct ChangelogPage {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) total: usize,
+    pub(super) values: Vec<Box<RawValue>>,
 }
 
 /// One change of an issue.
@@ -183,7 +194,7 @@ pub(super) struct Changelog {
     pub(super) author: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) created: Option<Timestamp>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "rows")]
     pub(super) items: Vec<Item>,
 }
 
@@ -220,12 +231,20 @@ impl Item {
     }
 }
 
-/// Page of an issue's comments.
+/// Comments in an issue's row, which may be the first of many.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Comments {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) total: usize,
     #[serde(default, deserialize_with = "or_default")]
+    pub(super) comments: Vec<Box<RawValue>>,
+}
+
+/// Page of the list of an issue's comments.
+#[derive(Debug, Deserialize)]
+pub(super) struct CommentPage {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) total: usize,
     pub(super) comments: Vec<Box<RawValue>>,
 }
 

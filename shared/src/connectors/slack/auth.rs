@@ -228,8 +228,7 @@ async fn verify_token(slack: &Slack, request: &RefreshRequest) -> Result<TokenSe
 
 /// Checks whether Slack still accepts the bot's token.
 ///
-/// The check follows a delivery that reports a revoked token or an uninstalled app, so
-/// `invalid_auth` confirms the revocation here. Other errors leave the state unknown.
+/// `invalid_auth` leaves the state unknown: Slack also sends it for IP addresses that it blocks.
 pub(super) async fn fetch_grant_state(
     slack: &Slack,
     grant: &Grant,
@@ -241,7 +240,7 @@ pub(super) async fn fetch_grant_state(
     match slack.client.call(&charge, token, &[]).await {
         Ok(_) => Ok(GrantState::Active),
         Err(error) => match error.code.as_str() {
-            "token_revoked" | "invalid_auth" => Ok(GrantState::Revoked),
+            "token_revoked" => Ok(GrantState::Revoked),
             "account_inactive" => Ok(GrantState::Removed),
             _ => Err(error.cause),
         },

@@ -155,8 +155,9 @@ pub(super) fn message_posted(
     let thread = message.thread_ts.filter(|thread| *thread != ts);
     let written = extract_text(message, raw);
     let mentioned = || {
-        let bot = context.bot_user()?;
-        Some(written.as_ref()?.contains(&format!("<@{bot}")))
+        let mention = format!("<@{}", context.bot_user()?);
+        let mut parts = written.as_ref()?.split(mention.as_str()).skip(1);
+        Some(parts.any(|rest| rest.starts_with(['>', '|'])))
     };
     let files: Vec<Value> = message
         .files

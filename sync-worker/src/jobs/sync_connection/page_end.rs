@@ -33,6 +33,7 @@ pub(super) fn stream_problem(
         ConnectorError::Denied { .. } => "The provider denies permission to read the stream.",
         ConnectorError::CursorExpired(_) => "The provider rejects every cursor of the stream.",
         ConnectorError::Transient(_) => "The provider fails temporarily.",
+        ConnectorError::Unauthorized(_) => "The provider rejects the token for this stream.",
         _ => "The provider's response is invalid. The log has the cause.",
     };
     JobError {
@@ -41,11 +42,11 @@ pub(super) fn stream_problem(
     }
 }
 
-/// The error of a pass that may not read a part of its stream.
+/// The error of a pass that could not read a part of its stream.
 pub(super) fn denial_of(part: &str) -> JobError {
     error(
         "permission",
-        &format!("The provider denies permission to read {part}."),
+        &format!("The provider denies or fails to return {part}."),
     )
 }
 

@@ -36,6 +36,8 @@ const TIME_SLICE: Duration = Duration::from_secs(20);
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Consecutive failures of a page after which the reconciliation pass ends.
 const MAX_RECONCILE_FAILURES: u32 = 4;
+/// Consecutive streams whose calls the provider rejects with a new token, after which the run ends.
+const MAX_REJECTIONS: u32 = 3;
 /// Number of unchanged streams that are marked as read together.
 const MARK_BATCH: usize = 100;
 
@@ -182,7 +184,7 @@ impl Run<'_> {
             let next = resumes_at.filter(|_| is_waiting);
             tokio::select! {
                 Some(step) = working.next() => {
-                    if self.record_step(slice, step?) {
+                    if self.record_step(slice, step?)? {
                         working.push(Box::pin(async { self.list_unread().await.map(Step::Listed) }));
                     }
                 }
@@ -223,7 +225,12 @@ impl Run<'_> {
     }
 
     /// Records a step in the slice; returns whether the unread streams must be listed.
-    fn record_step(&self, slice: &mut Slice, step: Step) -> bool {
+    ///
+    /// An error ends the whole run.
+    fn record_step(&self, slice: &mut Slice, step: Step) -> Result<bool, JobFailure> {
+        if matches!(step, Step::Page(..)) {
+            slice.rejections = 0;
+        }
         match step {
             Step::Page(task, end) if task.pass == Pass::Reconciliation => {
                 slice.progress += 1;
@@ -242,7 +249,7 @@ impl Run<'_> {
                     // The earlier run's part is finished; this run reads the newer facts.
                     slice.queue.push_started(task);
                 } else if task.pass == Pass::Root {
-                    return true;
+                    return Ok(true);
                 } else if matches!(end, PageEnd::Unchanged) {
                     slice.unchanged.push(task.stream.spec.key);
                 }
@@ -257,11 +264,20 @@ impl Run<'_> {
                 .queue
                 .push_limited(group, task, scope, operation, retry_at),
             Step::Retry(task) => slice.queue.push_started(task),
-            Step::Failed(error) => slice.record_failure(error),
+            Step::Failed(error) => {
+                if matches!(error, ConnectorError::Unauthorized(_)) {
+                    slice.rejections += 1;
+                    // Then the token is rejected, and not these streams.
+                    if slice.rejections >= MAX_REJECTIONS {
+                        return Err(error.into());
+                    }
+                }
+                slice.record_failure(error);
+            }
             Step::Listed(streams) => slice.queue_streams(streams, self.upper_bound),
             Step::Stored => {}
         }
-        false
+        Ok(false)
     }
 
     /// Fetches and commits one page; an error ends the whole run.
@@ -305,6 +321,7 @@ impl Run<'_> {
                 error @ (ConnectorError::Denied { .. }
                 | ConnectorError::Permanent(_)
                 | ConnectorError::CursorExpired(_)
+                | ConnectorError::Unauthorized(_)
                 | ConnectorError::Transient(_)),
             )) if task.pass == Pass::Reconciliation => {
                 tracing::warn!(
@@ -320,6 +337,7 @@ impl Run<'_> {
                 error @ (ConnectorError::Denied { .. }
                 | ConnectorError::Permanent(_)
                 | ConnectorError::CursorExpired(_)
+                | ConnectorError::Unauthorized(_)
                 | ConnectorError::Transient(_)),
             )) if task.pass != Pass::Root => {
                 let key = task.stream.spec.key;

@@ -46,6 +46,8 @@ pub(super) struct Slice {
     pub(super) unchanged: Vec<String>,
     pub(super) progress: usize,
     pub(super) failure: Option<ConnectorError>,
+    /// Consecutive streams whose calls the provider rejects with a new token.
+    pub(super) rejections: u32,
     /// Whether there are more streams than one slice reads.
     pub(super) is_partial: bool,
     /// Whether every stream has been read and the reconciliation pass has begun.
@@ -100,6 +102,8 @@ impl Slice {
 pub(super) const fn is_temporary(error: &ConnectorError) -> bool {
     matches!(
         error,
-        ConnectorError::Transient(_) | ConnectorError::CursorExpired(_)
+        ConnectorError::Transient(_)
+            | ConnectorError::CursorExpired(_)
+            | ConnectorError::Unauthorized(_)
     )
 }

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
 use crate::connectors::error::permanent_error;
@@ -16,6 +18,8 @@ use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Rows per page. Each message of a page costs a call.
 const PAGE: u32 = 100;
+/// Minimum rows per page: a message that fails is recognized beside others that do not.
+const MIN_PAGE: u32 = 3;
 /// Minimum time between two reads of the history during the first read.
 const HISTORY_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
@@ -120,7 +124,7 @@ async fn read_history(
     cursor: &mut Cursor,
     content: &mut PageContent,
 ) -> Result<(), ConnectorError> {
-    let size = request.page_size(PAGE);
+    let size = request.page_size(PAGE).max(MIN_PAGE);
     let history = mailbox
         .list_history(&cursor.history, cursor.page.as_deref(), size)
         .await?;
@@ -137,7 +141,7 @@ async fn read_history(
         content.unreadable.take(record, result);
         ids.extend(of_record);
     }
-    read_messages(mailbox, cursor.floor, ids, content).await?;
+    read_messages(mailbox, request, cursor.floor, ids, content).await?;
     Ok(())
 }
 
@@ -160,7 +164,7 @@ async fn read_list(
     let from = backfill.from;
     let search = format!("after:{}", from.timestamp().saturating_sub(1));
     let search = Some(search.as_str()).filter(|_| mailbox.scope.is_searchable());
-    let size = request.page_size(PAGE);
+    let size = request.page_size(PAGE).max(MIN_PAGE);
     let list = mailbox
         .list_messages(search, backfill.page.as_deref(), size)
         .await?;
@@ -170,7 +174,7 @@ async fn read_list(
         .into_iter()
         .map(|(id, _)| id)
         .collect();
-    let times = read_messages(mailbox, floor, ids, content).await?;
+    let times = read_messages(mailbox, request, floor, ids, content).await?;
     // The list is ordered by time, though not strictly: a page must lie before the bound as a whole.
     let is_past = !times.is_empty() && times.iter().all(|at| *at < from);
     let next = list.next_page.filter(|_| !is_past);
@@ -186,9 +190,11 @@ async fn read_list(
 
 /// Reads and normalizes messages; returns the times of the readable ones.
 ///
-/// A message that has been deleted since it was listed is passed.
+/// A message that has been deleted since it was listed is passed. One that Gmail does not return,
+/// although it returns others, becomes an unreadable row.
 async fn read_messages(
     mailbox: &MailboxClient<'_>,
+    request: &SyncRequest,
     floor: DateTime<Utc>,
     mut ids: Vec<String>,
     content: &mut PageContent,
@@ -196,9 +202,21 @@ async fn read_messages(
     let mut known = HashSet::new();
     ids.retain(|id| known.insert(id.clone()));
     let reads: Vec<_> = ids.iter().map(|id| mailbox.get_message(id)).collect();
-    let mut responses = stream::iter(reads).buffered(mailbox.concurrency);
+    let responses = stream::iter(reads).buffered(mailbox.concurrency);
+    let mut responses = responses.zip(stream::iter(&ids));
     let mut times = Vec::new();
-    while let Some(response) = responses.try_next().await? {
+    let mut failed = Vec::new();
+    let mut is_any_read = false;
+    while let Some((response, id)) = responses.next().await {
+        let response = match response {
+            Ok(response) => response,
+            Err(error) if is_of_message(&error, request) => {
+                failed.push((id, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        is_any_read = true;
         let Some(response) = response else { continue };
         let raw = without_content(response.json()?)
             .map_err(|error| ConnectorError::Permanent(error.into()))?;
@@ -208,5 +226,22 @@ async fn read_messages(
             .and_then(|message| normalize::message(&mailbox.access.account, &message, floor, &raw));
         content.take(&raw, signal.map(Vec::from_iter));
     }
+    for (id, error) in failed {
+        if !is_any_read {
+            return Err(error);
+        }
+        let row = to_raw_value(&json!({ "id": id }))
+            .map_err(|error| ConnectorError::Permanent(error.into()))?;
+        content.unreadable.take::<(), _>(&row, Err(error));
+    }
     Ok(times)
+}
+
+/// Whether a failed call may concern its message only.
+const fn is_of_message(error: &ConnectorError, request: &SyncRequest) -> bool {
+    match error {
+        ConnectorError::Denied { .. } | ConnectorError::Permanent(_) => true,
+        ConnectorError::Transient(_) => request.skips_failing_parts(),
+        _ => false,
+    }
 }

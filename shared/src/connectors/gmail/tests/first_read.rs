@@ -58,7 +58,7 @@ async fn first_read_searches_with_readonly_only() {
     ] {
         let (server, gmail) = gmail(&[("GMAIL_SCOPE", scope)]).await;
         respond(&server, "profile", 200, json!({ "historyId": "1" })).await;
-        respond(&server, "messages", 200, json!({})).await;
+        respond(&server, "messages", 200, json!({ "resultSizeEstimate": 0 })).await;
         read(&gmail, None).await;
         let requests = server.received_requests().await.expect("requests");
         let mut query = requests[1].url.query_pairs().into_owned();

@@ -227,10 +227,11 @@ async fn empty_pages_with_tokens_are_followed() {
 #[tokio::test]
 async fn response_without_position_keeps_the_last_one() {
     let (server, gmail) = gmail(&[]).await;
-    respond(&server, "history", 200, json!({})).await;
+    respond(&server, "history", 200, history(&["m1"], &json!({}))).await;
+    respond(&server, "messages/m1", 200, message("m1", 1)).await;
     let page = read(&gmail, Some(cursor("5"))).await;
     assert_eq!(page.cursor["history"], "5");
-    assert!(!page.has_more && page.signals.is_empty());
+    assert_eq!((page.has_more, page.signals.len()), (false, 1));
 }
 
 #[tokio::test]
@@ -248,6 +249,57 @@ async fn failed_message_fails_the_page() {
     let result = gmail.sync(request("messages", Some(cursor("1")))).await;
     assert!(
         matches!(result, Err(ConnectorError::Transient(_))),
+        "{result:?}"
+    );
+}
+
+/// A message that Gmail never returns costs itself, if Gmail returns others.
+#[tokio::test]
+async fn message_that_always_fails_is_skipped() {
+    for (status, failures) in [(500, 6), (403, 0), (400, 0)] {
+        let (server, gmail) = gmail(&[]).await;
+        let page = history(&["m1", "m2"], &json!({ "historyId": "77" }));
+        respond(&server, "history", 200, page).await;
+        respond(&server, "messages/m1", 200, message("m1", 1)).await;
+        respond(&server, "messages/m2", status, json!({})).await;
+        let mut request = request("messages", Some(cursor("1")));
+        request.failures = failures;
+        let page = gmail.sync(request).await.expect("a page");
+        assert_eq!(page.signals.len(), 1, "{status}");
+        assert_eq!(
+            page.unreadable_rows[0].id.as_deref(),
+            Some("m2"),
+            "{status}"
+        );
+        assert_eq!(page.cursor["history"], "77", "{status}");
+    }
+}
+
+/// While every message fails, none is skipped.
+#[tokio::test]
+async fn outage_skips_no_message() {
+    for status in [500, 403] {
+        let (server, gmail) = gmail(&[]).await;
+        let page = history(&["m1", "m2"], &json!({ "historyId": "77" }));
+        respond(&server, "history", 200, page).await;
+        for id in ["m1", "m2"] {
+            respond(&server, &format!("messages/{id}"), status, json!({})).await;
+        }
+        let mut request = request("messages", Some(cursor("1")));
+        request.failures = 20;
+        let result = gmail.sync(request).await;
+        assert!(result.is_err(), "{status}: {result:?}");
+    }
+}
+
+/// A response without the documented fields is not an empty page.
+#[tokio::test]
+async fn other_json_is_no_empty_page() {
+    let (server, gmail) = gmail(&[]).await;
+    respond(&server, "history", 200, json!({ "surprise": [] })).await;
+    let result = gmail.sync(request("messages", Some(cursor("1")))).await;
+    assert!(
+        matches!(result, Err(ConnectorError::Permanent(_))),
         "{result:?}"
     );
 }

@@ -99,9 +99,12 @@ pub(super) async fn read_page(
 fn read_calendar(raw: &RawValue) -> Result<Option<(String, Option<String>)>, WireError> {
     let calendar: Calendar = read("calendar", raw)?;
     let id = calendar.id.ok_or(WireError::Missing("calendar.id"))?;
-    let role = calendar.access_role.as_deref();
-    let is_writer = role.is_some_and(|role| WRITERS.contains(&role));
-    let is_read = !calendar.deleted && (calendar.primary || is_writer) && !id.ends_with(MAINTAINED);
+    let is_candidate = !calendar.deleted && !id.ends_with(MAINTAINED);
+    let is_read = is_candidate
+        && (calendar.primary || {
+            let role = calendar.access_role.as_deref();
+            WRITERS.contains(&role.ok_or(WireError::Missing("calendar.accessRole"))?)
+        });
     let name = calendar.summary_override.or(calendar.summary);
     Ok(is_read.then_some((id, name)))
 }

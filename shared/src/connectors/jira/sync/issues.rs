@@ -18,7 +18,7 @@ use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
 use crate::connectors::jira::client::{ApiError, Client};
 use crate::connectors::jira::normalize;
 use crate::connectors::jira::wire::{
-    Changelog, Changelogs, Comment, Comments, Issue, WireError, read,
+    Changelog, ChangelogPage, Comment, CommentPage, Issue, WireError, read,
 };
 use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
@@ -220,37 +220,20 @@ async fn fetch_details<'a>(
     let Some(id) = details.issue.id.clone() else {
         return Ok(details);
     };
-    if changelogs.total > details.histories.len()
-        && let Some(all) =
-            optional_part(list_histories(client, request, &id).await, raw, unreadable)?
-    {
-        details.histories = all;
+    // The issue may have been deleted or restricted since the page was read.
+    if changelogs.total > details.histories.len() {
+        let all = list_histories(client, request, &id).await;
+        if let Some(all) = unreadable.take_details(request, raw, all)? {
+            details.histories = all;
+        }
     }
-    if comments.total > details.comments.len()
-        && let Some(all) = optional_part(
-            list_comments(client, request, cursor, &id).await,
-            raw,
-            unreadable,
-        )?
-    {
-        details.comments = all;
+    if comments.total > details.comments.len() {
+        let all = list_comments(client, request, cursor, &id).await;
+        if let Some(all) = unreadable.take_details(request, raw, all)? {
+            details.comments = all;
+        }
     }
     Ok(details)
-}
-
-/// The part of an issue; `None` if access is denied.
-///
-/// The issue may have been deleted or restricted since the page was read, which makes only this
-/// issue unreadable.
-fn optional_part<T>(
-    result: Result<T, ConnectorError>,
-    issue: &RawValue,
-    unreadable: &mut UnreadableRows,
-) -> Result<Option<T>, ConnectorError> {
-    match result {
-        Err(error @ ConnectorError::Denied { .. }) => Ok(unreadable.take(issue, Err(error))),
-        other => other.map(Some),
-    }
 }
 
 async fn list_histories(
@@ -266,10 +249,10 @@ async fn list_histories(
         let start = all.len().to_string();
         let query = [("startAt", start.as_str()), ("maxResults", limit.as_str())];
         let response = client.get(&call, &path, &query).await?;
-        let page: Changelogs = response.json()?;
-        client.record_cost(&call, page.histories.len()).await;
-        let (is_empty, total) = (page.histories.is_empty(), page.total);
-        all.extend(page.histories);
+        let page: ChangelogPage = response.json()?;
+        client.record_cost(&call, page.values.len()).await;
+        let (is_empty, total) = (page.values.is_empty(), page.total);
+        all.extend(page.values);
         if is_empty || all.len() >= total {
             return Ok(all);
         }
@@ -295,7 +278,7 @@ async fn list_comments(
             ("orderBy", "-created"),
         ];
         let response = client.get(&call, &path, &query).await?;
-        let page: Comments = response.json()?;
+        let page: CommentPage = response.json()?;
         client.record_cost(&call, page.comments.len()).await;
         let is_empty = page.comments.is_empty();
         // An old comment may have a recent edit, so the first walk reads all comments.

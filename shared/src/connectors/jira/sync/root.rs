@@ -43,6 +43,9 @@ struct Cursor {
     /// Whether this pass has an unreadable row.
     #[serde(default)]
     is_partial: bool,
+    /// Whether the site has Jira Software, because one of its projects belongs to it.
+    #[serde(default)]
+    has_software: bool,
     /// Keys of the projects that the last pass listed.
     #[serde(default)]
     known_keys: BTreeSet<String>,
@@ -92,9 +95,11 @@ async fn read_projects(
     let page = ListPage::read(client, &call, &response).await?;
     let mut unreadable = UnreadableRows::default();
     for raw in page.rows() {
-        if let Some((id, key)) = unreadable.take(raw, read_project(raw)) {
+        if let Some(project) = unreadable.take(raw, read_project(raw)) {
+            let ListedProject { id, key, product } = project;
             streams.push(stream(format!("{VERSIONS}{id}"), Some(id)));
             cursor.keys.insert(key);
+            cursor.has_software |= product.as_deref() == Some("software");
         }
     }
     cursor.is_partial |= !unreadable.is_empty();
@@ -110,12 +115,19 @@ async fn read_projects(
     })
 }
 
-/// Reads a project's id and key.
-fn read_project(raw: &RawValue) -> Result<(String, String), WireError> {
+struct ListedProject {
+    id: String,
+    key: String,
+    product: Option<String>,
+}
+
+fn read_project(raw: &RawValue) -> Result<ListedProject, WireError> {
     let project: Project = read("project", raw)?;
-    let id = project.id.ok_or(WireError::Missing("project.id"))?;
-    let key = project.key.ok_or(WireError::Missing("project.key"))?;
-    Ok((id, key))
+    Ok(ListedProject {
+        id: project.id.ok_or(WireError::Missing("project.id"))?,
+        key: project.key.ok_or(WireError::Missing("project.key"))?,
+        product: project.product,
+    })
 }
 
 async fn read_boards(
@@ -158,11 +170,14 @@ async fn read_boards(
 /// Ends a pass whose list of boards is denied: the boards of the last pass are kept.
 fn keep_boards(mut cursor: Cursor, error: ApiError) -> Result<SyncPage, ConnectorError> {
     // A site without Jira Software has no such list and never had boards.
-    if error.status == Some(StatusCode::NOT_FOUND) && cursor.known_board_ids.is_empty() {
+    let has_software = cursor.has_software || !cursor.known_board_ids.is_empty();
+    if error.status == Some(StatusCode::NOT_FOUND) && !has_software {
         return finish(cursor, Vec::new(), Vec::new());
     }
     match error.cause {
-        ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => {
+        ConnectorError::Denied { source, .. }
+        | ConnectorError::Permanent(source)
+        | ConnectorError::Unauthorized(source) => {
             tracing::warn!(
                 provider = "jira",
                 stream.key = super::ROOT,

@@ -1,13 +1,14 @@
 //! Stream of a board's sprints.
 
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
 use super::list::{self, ListPage};
 use crate::connectors::cursor::{load_cursor, save_cursor};
-use crate::connectors::jira::client::{ApiError, Client};
+use crate::connectors::jira::client::{self, ApiError, Client};
 use crate::connectors::jira::normalize::{self, NormalizeContext};
 use crate::connectors::jira::wire::{Sprint, Timestamp, WireError, read};
 use crate::connectors::page::PageContent;
@@ -41,11 +42,15 @@ pub(super) async fn read_page(
     let states = Some(("state", "active,future,closed"));
     let response = match list::request_page(client, &call, &path, range, states).await {
         Ok(response) => response,
-        // The board does not support sprints.
+        // The board does not support sprints. The message depends on the person's language, so
+        // only the form shows that it is Jira's.
         Err(ApiError {
-            cause: ConnectorError::Permanent(_),
+            status: Some(StatusCode::BAD_REQUEST),
+            code,
             ..
-        }) => return Ok(SyncPage::empty(save_cursor(&cursor)?)),
+        }) if code == client::ERROR_MESSAGES => {
+            return Ok(SyncPage::empty(save_cursor(&cursor)?));
+        }
         Err(error) => return Err(error.cause),
     };
     let page = ListPage::read(client, &call, &response).await?;

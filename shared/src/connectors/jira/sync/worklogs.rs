@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 
 use super::{OVERLAP, call, with_directory};
 use crate::connectors::cursor::{load_cursor, save_cursor};
+use crate::connectors::error::permanent_error;
 use crate::connectors::jira::client::Client;
 use crate::connectors::jira::normalize;
 use crate::connectors::jira::wire::{WireError, Worklog, read};
 use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::wire::lenient;
+use crate::connectors::wire::{id, lenient};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Worklogs per request, which is Jira's maximum.
@@ -38,13 +39,15 @@ pub(super) async fn read_page(
         values: Vec<Box<RawValue>>,
         #[serde(default, deserialize_with = "lenient")]
         until: Option<i64>,
-        #[serde(default, rename = "lastPage")]
-        last_page: bool,
+        #[serde(default, rename = "lastPage", deserialize_with = "lenient")]
+        last_page: Option<bool>,
     }
     #[derive(Deserialize)]
     struct Row {
-        #[serde(rename = "worklogId")]
-        id: u64,
+        #[serde(default, rename = "worklogId", deserialize_with = "id")]
+        id: Option<String>,
+        #[serde(default, rename = "updatedTime", deserialize_with = "lenient")]
+        updated: Option<i64>,
     }
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or(Cursor {
         floor: request.floor().timestamp_millis(),
@@ -63,12 +66,20 @@ pub(super) async fn read_page(
 
     let mut rows: Vec<Box<RawValue>> = Vec::new();
     let mut unreadable = UnreadableRows::default();
+    let mut latest = None;
+    let values = updated.values.iter().map(AsRef::as_ref);
     let ids: Vec<u64> = unreadable
-        .read_all(updated.values.iter().map(AsRef::as_ref), |raw| {
-            read::<Row>("worklogId", raw)
+        .read_all(values, |raw| {
+            let row: Row = read("worklogId", raw)?;
+            let id = row.id.and_then(|id| id.parse().ok());
+            let id: u64 = id.ok_or(WireError::Missing("worklogId"))?;
+            Ok::<_, WireError>((id, row.updated))
         })
         .into_iter()
-        .map(|(row, _)| row.id)
+        .map(|((id, at), _)| {
+            latest = latest.max(at);
+            id
+        })
         .collect();
     for ids in ids.chunks(usize::try_from(request.page_size(PAGE)).unwrap_or(1)) {
         let call_list = call(request, "list_worklogs");
@@ -104,8 +115,13 @@ pub(super) async fn read_page(
     })
     .await?;
     content.unreadable.extend(unreadable);
-    let has_more = !updated.last_page && !updated.values.is_empty();
-    let reached = updated.until.unwrap_or(cursor.since);
+    let has_more = updated.last_page != Some(true) && !updated.values.is_empty();
+    let reached = updated.until.or(latest).unwrap_or(cursor.since);
+    if has_more && reached <= cursor.since {
+        return Err(permanent_error(
+            "the list of changed worklogs does not advance",
+        ));
+    }
     cursor.since = if has_more {
         reached
     } else {

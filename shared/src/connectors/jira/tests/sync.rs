@@ -10,7 +10,7 @@ use crate::connectors::{Connector, SyncPage, SyncRequest};
 use crate::model::{StreamSpec, TimestampSource};
 
 /// Reads the page after a cursor from a server with one response for all requests.
-async fn page(stream: &str, cursor: Value, response: Value) -> SyncPage {
+pub(super) async fn page(stream: &str, cursor: Value, response: Value) -> SyncPage {
     let (server, jira, _) = jira().await;
     Mock::given(any())
         .respond_with(ResponseTemplate::new(200).set_body_json(response))
@@ -38,7 +38,11 @@ async fn read(
     page.expect("a page")
 }
 
-fn request(stream: &str, cursor: Option<Value>, backfill_from: DateTime<Utc>) -> SyncRequest {
+pub(super) fn request(
+    stream: &str,
+    cursor: Option<Value>,
+    backfill_from: DateTime<Utc>,
+) -> SyncRequest {
     SyncRequest {
         access: access(),
         stream: StreamSpec {
@@ -262,6 +266,7 @@ async fn denied_boards_keep_their_streams() {
     for denial in [
         scope,
         ResponseTemplate::new(400),
+        ResponseTemplate::new(401),
         ResponseTemplate::new(403),
         ResponseTemplate::new(404),
         ResponseTemplate::new(410),
@@ -275,8 +280,11 @@ async fn denied_boards_keep_their_streams() {
     assert_eq!(streams(&page), ["sprints:7"]);
 
     let without_software = ResponseTemplate::new(404);
-    let page = read_root(projects, without_software, None).await;
+    let page = read_root(projects, without_software.clone(), None).await;
     assert!(page.streams.is_empty(), "a site without Jira Software");
+    let software = json!([{ "id": "1", "key": "ENG", "projectTypeKey": "software" }]);
+    let page = read_root(software, without_software, None).await;
+    assert_eq!(streams(&page), ["boards"], "its boards are hidden");
 }
 
 #[tokio::test]

@@ -46,7 +46,11 @@ impl Document {
             },
             "emoji" => self.push(attribute("text").or_else(|| attribute("shortName"))),
             "date" => self.push(format_date(&attributes["timestamp"]).as_deref()),
-            "media" | "mediaInline" => self.push(attribute("alt").or_else(|| attribute("url"))),
+            "media" | "mediaInline" => {
+                let words = attribute("alt").or_else(|| attribute("url"));
+                self.push(words);
+                self.push_link(node, words.unwrap_or_default());
+            }
             // Statuses, link cards, placeholders, expandable parts, and unknown nodes.
             _ => {
                 let words = attribute("title").or_else(|| attribute("text"));
@@ -85,12 +89,19 @@ impl Document {
     fn push_text(&mut self, node: &Value) {
         let text = node["text"].as_str().unwrap_or_default();
         self.text.push_str(text);
-        let links = node["marks"].as_array().into_iter().flatten();
-        let mut links = links
+        self.push_link(node, text);
+    }
+
+    /// Appends the address of a node's link, if it differs from the node's words.
+    fn push_link(&mut self, node: &Value, words: &str) {
+        let marks = node["marks"].as_array().into_iter().flatten();
+        let mut links = marks
             .filter(|mark| mark["type"] == "link")
             .filter_map(|mark| mark["attrs"]["href"].as_str());
-        if let Some(link) = links.find(|link| *link != text) {
-            self.text.extend([" (", link, ")"]);
+        match links.find(|link| *link != words) {
+            Some(link) if words.is_empty() => self.text.push_str(link),
+            Some(link) => self.text.extend([" (", link, ")"]),
+            None => {}
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{call, call_with_token};
 use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
+use crate::connectors::error::permanent_error;
 use crate::connectors::page::{self, PageContent};
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::slack::client::{ApiError, Response};
@@ -17,6 +18,8 @@ use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Overlap of a run with the previous one.
 const OVERLAP: Duration = Duration::minutes(10);
+/// Age of a message at the floor, to whose replies since then a full walk goes back.
+const THREAD_AGE: Duration = Duration::days(90);
 
 /// Position in a channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,7 +60,7 @@ struct Walk {
     /// Unread threads of the last page.
     #[serde(default)]
     threads: Vec<Thread>,
-    /// Whether Slack denied access to the replies of an existing thread.
+    /// Whether the replies of an existing thread could not be read.
     #[serde(default)]
     is_denied: bool,
 }
@@ -96,7 +99,20 @@ pub(super) async fn read_page(
         None => start_walk(slack.app.profile, request, &cursor),
     };
     let content = if let Some(thread) = walk.threads.pop() {
-        read_replies(slack, request, channel, &mut walk, thread).await?
+        match read_replies(slack, request, channel, &mut walk, thread).await {
+            // One thread that Slack never returns must not stop the channel.
+            Err(ConnectorError::Transient(source)) if request.skips_failing_parts() => {
+                walk.is_denied = true;
+                tracing::warn!(
+                    provider = "slack",
+                    stream.key = %request.stream.key,
+                    error = &*source as &dyn std::error::Error,
+                    "skipped a thread that cannot be read"
+                );
+                PageContent::default()
+            }
+            content => content?,
+        }
     } else {
         read_history(slack, request, channel, &cursor, &mut walk).await?
     };
@@ -149,7 +165,12 @@ async fn read_history(
     cursor: &Cursor,
     walk: &mut Walk,
 ) -> Result<PageContent, ConnectorError> {
-    let (oldest, latest) = (cursor.floor.to_string(), walk.latest.to_string());
+    let oldest = if walk.is_full {
+        Ts::of(cursor.floor.at() - THREAD_AGE)
+    } else {
+        cursor.floor
+    };
+    let (oldest, latest) = (oldest.to_string(), walk.latest.to_string());
     let limit = request.page_size(slack.app.profile.page_size()).to_string();
     let mut arguments = vec![
         ("channel", channel),
@@ -176,6 +197,11 @@ async fn read_history(
             walk.next = None;
         }
         None if next.is_some() => walk.next = next,
+        None if page.has_more => {
+            return Err(permanent_error(
+                "no row of a page shows where the next begins",
+            ));
+        }
         _ => walk.done = true,
     }
     // No list shows edited replies, so a full walk reads every thread completely.
@@ -234,11 +260,14 @@ async fn read_replies(
         || page
             .response_metadata
             .is_some_and(|metadata| metadata.next_cursor.is_some());
-    if let (Some(last), true) = (messages.iter().filter_map(|m| m.0.ts).max(), has_more) {
-        walk.threads.push(Thread {
+    match messages.iter().filter_map(|m| m.0.ts).max() {
+        Some(last) if has_more => walk.threads.push(Thread {
             ts: thread.ts,
             after: last,
-        });
+        }),
+        // No row shows where the next page begins.
+        None if has_more => walk.is_denied = true,
+        _ => {}
     }
     let emit_from = walk.emit_from;
     let mut content = normalize_messages(slack, request, channel, emit_from, &messages).await?;

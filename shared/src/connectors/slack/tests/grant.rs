@@ -101,7 +101,7 @@ async fn grant_state_follows_the_error_code() {
     for (code, expected) in [
         ("token_revoked", Ok(GrantState::Revoked)),
         ("account_inactive", Ok(GrantState::Removed)),
-        ("invalid_auth", Ok(GrantState::Revoked)),
+        ("invalid_auth", Err("unauthorized")),
         ("token_expired", Err("unauthorized")),
         ("missing_scope", Err("permission")),
         ("internal_error", Err("transient")),

@@ -257,3 +257,59 @@ async fn response_without_list_is_an_error() {
     let page = slack.sync(request("conversations", 0, None)).await;
     assert_eq!(page.expect_err("no list").code(), "permanent");
 }
+
+/// A thread that Slack never returns is skipped, and holds the reconciliation back.
+#[tokio::test]
+async fn failing_thread_does_not_stop_the_channel() {
+    let (server, slack, _) = slack().await;
+    let parent = json!({
+        "type": "message", "user": "U0ADA", "text": "who knows?", "ts": "1699999000.000100",
+        "thread_ts": "1699999000.000100", "reply_count": 1, "latest_reply": "1699999100.000100",
+    });
+    let history = json!({ "ok": true, "messages": [parent], "has_more": false });
+    mock_method(&server, "conversations.history", history).await;
+    let failure = json!({ "ok": false, "error": "internal_error" });
+    mock_method(&server, "conversations.replies", failure).await;
+    let first = page(&slack, "messages:C0GENERAL", 1_699_990_000, None).await;
+    assert!(first.has_more, "the thread follows");
+    let thread = request("messages:C0GENERAL", 1_699_990_000, Some(first.cursor));
+    let early = slack.sync(thread.clone()).await.expect_err("an error");
+    assert_eq!(early.code(), "transient");
+    let failures = 6;
+    let skipped = slack.sync(SyncRequest { failures, ..thread }).await;
+    let skipped = skipped.expect("a page");
+    assert!(!skipped.has_more);
+    assert_eq!(skipped.denied_part, Some("replies in threads"));
+}
+
+#[tokio::test]
+async fn page_without_position_is_an_error() {
+    let (server, slack, _) = slack().await;
+    let history = json!({ "ok": true, "messages": ["a", { "ts": {} }], "has_more": true });
+    mock_method(&server, "conversations.history", history).await;
+    let result = slack.sync(request("messages:C0GENERAL", 0, None)).await;
+    assert_eq!(result.expect_err("an error").code(), "permanent");
+}
+
+/// Messages from before the floor show which threads have replies since then.
+#[tokio::test]
+async fn full_walk_goes_back_to_old_threads() {
+    let (server, slack, _) = slack().await;
+    let floor = 1_699_990_000;
+    let parent = json!({
+        "type": "message", "user": "U0ADA", "text": "who knows?", "ts": "1699900000.000100",
+        "thread_ts": "1699900000.000100", "reply_count": 1, "latest_reply": "1699999100.000100",
+    });
+    let history = json!({ "ok": true, "messages": [parent], "has_more": false });
+    mock_method(&server, "conversations.history", history).await;
+    let first = page(&slack, "messages:C0GENERAL", floor, None).await;
+    assert!(
+        first.signals.is_empty(),
+        "the parent is older than the floor"
+    );
+    assert!(first.has_more, "the thread follows");
+    let requests = server.received_requests().await.expect("requests");
+    let body = String::from_utf8_lossy(&requests[0].body);
+    let oldest = floor - chrono::TimeDelta::days(90).num_seconds();
+    assert!(body.contains(&format!("oldest={oldest}.")), "{body}");
+}
