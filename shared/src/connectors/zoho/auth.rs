@@ -41,7 +41,6 @@ const ENDED: &[&str] = &["invalid_token", "invalid_code"];
 const OAUTH: Dialect = Dialect {
     provider: "Zoho",
     scope_separator: ",",
-    uses_pkce: false,
     rejected_secret: &["invalid_client", "invalid_client_secret"],
     expired_code: &["invalid_code"],
     revoked_grant: &["invalid_code"],

@@ -32,7 +32,7 @@ async fn authorize_page(system: &System, tenant: &Tenant<'_>, provider: &str) ->
 async fn each_authorization_has_a_new_pkce_challenge() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
-    for provider in ["github", "jira"] {
+    for provider in ["github", "jira", "gmail", "zoho_mail"] {
         let mut seen = Vec::new();
         for _ in 0..2 {
             let page = authorize_page(&system, &acme, provider).await;

@@ -89,7 +89,7 @@ async fn consent_page_asks_for_offline_access() {
         let parameter = (name.to_owned(), value.to_owned());
         assert!(query.contains(&parameter), "{name}");
     }
-    assert!(!query.iter().any(|(name, _)| name == "code_challenge"));
+    assert!(query.iter().any(|(name, _)| name == "code_challenge"));
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn code_is_exchanged_in_the_accounts_data_center() {
     ] {
         assert!(sent[0].contains(part), "{part}");
     }
-    assert!(!sent[0].contains("code_verifier"));
+    assert!(sent[0].contains("code_verifier"));
 }
 
 #[tokio::test]
