@@ -155,6 +155,43 @@ async fn complete_through_over_refused_streams_of_jira() {
     refused_lists_hold_completeness_back(&JIRA).await;
 }
 
+/// One list that rejects every token holds completeness back, while the others are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn token_rejected_by_one_list_stops_only_that_list() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| sim.history = 5)
+        .start()
+        .await;
+    let (account, tenant, _) = system.connect_account("github").await;
+    let before = time(&completeness(&tenant).await["complete_through"]);
+    let rejected =
+        json!({ "target": "request", "pattern": GITHUB.pattern, "effect": "unauthorized" });
+    system.sim("faults", rejected).await;
+    act_without_delivery(&system, &GITHUB, &account).await;
+    let act = json!({ "account": account, "action": "pull_request.opened" });
+    system.sim("github/act", act).await;
+    tenant.poll().await;
+    eventually("the list that works is read", async || {
+        let (missing, _) = tenant.difference(&[&account]).await;
+        missing.len() == 1
+    })
+    .await;
+    let reported = completeness(&tenant).await;
+    assert_eq!(time(&reported["complete_through"]), before, "{reported:#}");
+    let held_back_by = &reported["connections"][0]["held_back_by"];
+    assert_eq!(held_back_by["code"], "unauthorized", "{reported:#}");
+
+    clear_request_faults(&system).await;
+    eventually("the other list is read", async || {
+        tenant.poll().await;
+        let (missing, _) = tenant.difference(&[&account]).await;
+        missing.is_empty()
+    })
+    .await;
+    let shown = tenant.get("/v1/connections").await;
+    assert_eq!(shown["connections"][0]["status"], "active", "{shown:#}");
+}
+
 /// Proves that the comparison with the ledger can fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_completeness_promise_is_detected() {
