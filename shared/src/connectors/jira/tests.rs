@@ -4,6 +4,7 @@ mod connect;
 mod field;
 mod golden;
 mod properties;
+mod pushes;
 mod sync;
 
 use std::sync::Arc;
