@@ -14,7 +14,7 @@ use crate::state::AppState;
 /// The time limit for the revocation of a locked grant.
 ///
 /// The server ends a transaction that is idle for ten seconds, and the lock with it.
-const REVOKE_TIMEOUT: Duration = Duration::from_secs(8);
+pub(crate) const REVOKE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The locks of grants at a time: each holds a session of the pool during a call to a provider.
 static LOCKS: Semaphore = Semaphore::const_new(2);

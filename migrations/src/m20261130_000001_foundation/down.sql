@@ -1,6 +1,6 @@
 DROP FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text, integer),
     put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
-    accept_webhook_secret(uuid, uuid, uuid, bytea, interval), release_grant(uuid, uuid), is_grant_used(bytea),
+    accept_webhook_secret(uuid, uuid, uuid, bytea), release_grant(uuid, uuid), is_grant_used(bytea),
     is_subscription_shared(uuid, uuid, text),
     quota_pace(float8, float8, float8, float8, float8, integer, float8, float8);
 DROP TABLE audit_log, idempotency_keys, rate_budgets, feed_generations, signals, job_history, jobs,

@@ -3,7 +3,7 @@
 GRANT USAGE ON SCHEMA public TO poblysh_api, poblysh_ingress, poblysh_worker, poblysh_operator;
 REVOKE ALL ON FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text, integer),
     put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
-    accept_webhook_secret(uuid, uuid, uuid, bytea, interval), release_grant(uuid, uuid),
+    accept_webhook_secret(uuid, uuid, uuid, bytea), release_grant(uuid, uuid),
     is_grant_used(bytea), is_subscription_shared(uuid, uuid, text) FROM PUBLIC;
 
 -- api-server. It creates and deletes webhook secrets, and re-encrypts them after a key rotation.
@@ -27,7 +27,7 @@ GRANT SELECT (tenant_id, connection_id, provider, account_id) ON connection_rout
 GRANT SELECT (tenant_id, connection_id, provider, route) ON delivery_routes TO poblysh_ingress;
 GRANT SELECT (tenant_id, connection_id, secret, is_public_key, expires_at) ON webhook_secrets TO poblysh_ingress;
 -- Its only write to them: the secret that an armed connection receives.
-GRANT EXECUTE ON FUNCTION accept_webhook_secret(uuid, uuid, uuid, bytea, interval) TO poblysh_ingress;
+GRANT EXECUTE ON FUNCTION accept_webhook_secret(uuid, uuid, uuid, bytea) TO poblysh_ingress;
 GRANT SELECT (tenant_id, kind, state, bytes) ON jobs TO poblysh_ingress;
 
 -- sync-worker. It deletes webhook secrets, but cannot read them. It refreshes and erases tokens, but
@@ -47,6 +47,8 @@ GRANT SELECT, UPDATE, DELETE ON unmatched_accounts TO poblysh_worker;
 GRANT SELECT, DELETE ON connect_links, idempotency_keys, oauth_states TO poblysh_worker;
 GRANT SELECT ON feed_generations TO poblysh_worker;
 GRANT SELECT (tenant_id, connection_id), DELETE ON webhook_arming, webhook_secrets TO poblysh_worker;
+-- Facts count as missed only where deliveries can report them.
+GRANT SELECT (created_at) ON webhook_secrets TO poblysh_worker;
 
 -- api-server, for operators: it reads every tenant, without secrets, bodies and raw data.
 GRANT SELECT ON audit_log, connection_activity, connections, missed_facts, rate_budgets, tenants,

@@ -1,7 +1,7 @@
 -- Keys that verify deliveries to a connection's own URL: a shared secret, or a public key of the
 -- provider. Both are sealed with a key that ingress holds and that decrypts nothing else; a public
 -- key is sealed so that it cannot be replaced. The row without `expires_at` is the current key; the
--- previous one expires a day after a rotation.
+-- previous one expires a day after a rotation, and at once if the provider sends another secret.
 CREATE TABLE webhook_secrets (
     tenant_id     uuid NOT NULL,
     connection_id uuid NOT NULL,
@@ -45,10 +45,12 @@ BEGIN
 END
 $$;
 
--- Stores a secret from the provider if the connection is armed, and disarms it. Ingress may write
--- webhook secrets only through this function, which runs as the owner.
+-- Stores a secret from the provider if the connection is armed, and disarms it. It ends every earlier
+-- key at once: that may be the secret of a stranger who knew the URL, and a delivery signed with a
+-- replaced one is found by polling. Ingress may write webhook secrets only through this function,
+-- which runs as the owner.
 CREATE FUNCTION accept_webhook_secret(
-    of_tenant uuid, of_connection uuid, new_id uuid, sealed bytea, overlap interval
+    of_tenant uuid, of_connection uuid, new_id uuid, sealed bytea
 ) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -57,7 +59,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM put_webhook_key(of_tenant, of_connection, new_id, sealed, false, overlap);
+    DELETE FROM webhook_secrets WHERE tenant_id = of_tenant AND connection_id = of_connection;
+    INSERT INTO webhook_secrets (tenant_id, connection_id, id, secret)
+    VALUES (of_tenant, of_connection, new_id, sealed);
     INSERT INTO audit_log (tenant_id, id, actor, action, target)
     VALUES (of_tenant, new_id, 'provider', 'connection.webhook_secret_received', of_connection::text);
     RETURN true;

@@ -10,7 +10,9 @@ use super::{
     SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
     WebhookRequest,
 };
-use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription};
+use crate::model::{
+    DirectoryEntry, DirectoryKey, ExternalAccount, PushWays, StreamSpec, Subscription,
+};
 
 /// Connector of one provider.
 #[async_trait]
@@ -61,6 +63,15 @@ pub trait Connector: Send + Sync {
         delivery: &WebhookDelivery,
         directory: &Directory,
     ) -> Result<WebhookOutcome, ConnectorError>;
+
+    /// Since when deliveries report the facts of a stream; `None` if they do not.
+    ///
+    /// `ways` are the connection's own, beside the app's URL. A fact that a read finds counts as
+    /// missed only if a delivery should have reported it. The default distinguishes no streams.
+    fn pushed_since(&self, stream: &StreamSpec, ways: &PushWays) -> Option<DateTime<Utc>> {
+        let _ = stream;
+        self.descriptor().pushed_since(ways)
+    }
 
     /// Reads one page of one stream.
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError>;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::error::{ConnectorError, MissingScope};
 #[cfg(doc)]
 use crate::http::Priority;
-use crate::model::{LimitScope, SignalKind};
+use crate::model::{LimitScope, PushWays, SignalKind};
 
 /// Description of a provider; listed by `GET /v1/providers`.
 #[expect(
@@ -101,6 +101,21 @@ impl ProviderDescriptor {
             Err(ConnectorError::denied(MissingScope(scope)).of_stream(stream))
         })
     }
+
+    /// Since when deliveries reach a connection, whichever stream they concern; `None` if none do.
+    pub fn pushed_since(&self, ways: &PushWays) -> Option<DateTime<Utc>> {
+        let has_only_own_url = self
+            .connection_webhooks
+            .is_some_and(|webhooks| webhooks.is_only_url);
+        if !self.webhooks {
+            None
+        } else if !has_only_own_url && self.subscriptions.is_none() {
+            // The app's webhook is the operator's: it exists before any connection.
+            Some(DateTime::<Utc>::MIN_UTC)
+        } else {
+            ways.since()
+        }
+    }
 }
 
 /// The scope that a stream needs and the grant lacks.
@@ -124,6 +139,11 @@ pub struct TokenPolicy {
     ///
     /// A first consent that issues none is then rejected.
     pub keeps_refresh_token: bool,
+    /// Whether a revocation ends the tokens of one consent only, and no other grant of the person.
+    ///
+    /// Then a grant that could not be stored is revoked, and so is one that a later consent
+    /// replaces: providers that keep few grants of a person end the oldest for each new one.
+    pub revokes_one_consent: bool,
 }
 
 /// A number of token refreshes per window, beyond which the provider locks a grant.
@@ -142,6 +162,7 @@ impl Default for TokenPolicy {
             refresh_before: Duration::from_mins(5),
             quota: None,
             keeps_refresh_token: false,
+            revokes_one_consent: false,
         }
     }
 }
@@ -170,6 +191,10 @@ pub struct RateBudget {
     pub per_second: f64,
     /// Maximum burst after a pause, in units.
     pub burst: u32,
+    /// Time by which a call may be late without a loss of rate, in addition to the burst.
+    ///
+    /// For limits so low that a burst of one more call would cost a large part of them.
+    pub slack: Duration,
     /// Quota per window.
     pub quota: Option<RateQuota>,
 }
@@ -211,6 +236,7 @@ impl RateBudget {
             unit: RateUnit::Calls,
             per_second,
             burst,
+            slack: Duration::ZERO,
             quota: None,
         }
     }
@@ -286,6 +312,8 @@ pub struct ConnectionWebhooks {
     pub handshake_header: Option<&'static str>,
     /// Whether an administrator may register a public key of the provider instead of a secret.
     pub accepts_public_key: bool,
+    /// Whether deliveries arrive at no other URL than the connection's.
+    pub is_only_url: bool,
 }
 
 impl ConnectionWebhooks {

@@ -43,6 +43,8 @@ pub(super) const TOKENS: TokenPolicy = TokenPolicy {
     refresh_before: Duration::from_mins(5),
     quota: None,
     keeps_refresh_token: true,
+    // A revocation ends the person's whole grant.
+    revokes_one_consent: false,
 };
 
 /// Policy of watch channels, which are never extended.

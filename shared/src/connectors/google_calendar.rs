@@ -15,6 +15,7 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use url::Url;
 
 pub use settings::{AppSettings, GoogleCalendarSettings};
@@ -31,7 +32,7 @@ use super::{
     WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::HttpError;
-use crate::model::{ExternalAccount, Subscription};
+use crate::model::{ExternalAccount, PushWays, StreamSpec, Subscription};
 
 /// The provider's slug.
 const SLUG: &str = "google_calendar";
@@ -105,6 +106,11 @@ impl Connector for GoogleCalendar {
         _directory: &Directory,
     ) -> Result<WebhookOutcome, ConnectorError> {
         Ok(handle_push(delivery))
+    }
+
+    fn pushed_since(&self, stream: &StreamSpec, ways: &PushWays) -> Option<DateTime<Utc>> {
+        // Each stream has a watch channel of its own, unless Google has none for it.
+        ways.subscribed_since.get(&stream.key).copied()
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {

@@ -4,6 +4,7 @@
 //! which is a function of one row, so every path gives it the same dedupe key. `google` holds what
 //! Google's products share.
 
+mod access;
 mod auth;
 mod client;
 mod directory;
@@ -16,8 +17,10 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use url::Url;
 
+pub use access::DriveAccess;
 pub use settings::{AppSettings, GoogleDriveSettings};
 pub use webhook::Webhooks;
 
@@ -28,20 +31,16 @@ use super::google::{
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
     ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    Renewal, StreamScope, SubscribeRequest, SyncPage, SyncRequest, TokenSet, VerifyError,
-    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Renewal, SubscribeRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::{HttpError, Priority};
-use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription};
+use crate::model::{
+    DirectoryEntry, DirectoryKey, ExternalAccount, PushWays, StreamSpec, Subscription,
+};
 
 /// The provider's slug.
 const SLUG: &str = "google_drive";
-
-/// The list of shared drives needs a scope of its own.
-const STREAM_SCOPES: &[StreamScope] = &[StreamScope {
-    kind: sync::SHARED_DRIVES,
-    scope: client::READONLY,
-}];
 
 /// Google Drive connector of one OAuth client.
 pub struct GoogleDrive {
@@ -54,7 +53,7 @@ impl GoogleDrive {
     /// Builds the connector of one OAuth client.
     pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
         Ok(Self {
-            descriptor: descriptor(app.limits.clone()),
+            descriptor: descriptor(app.limits.clone(), app.access),
             client: Client::new(deps.outbound(SLUG), app.google.hosts.clone())?,
             app,
         })
@@ -64,7 +63,7 @@ impl GoogleDrive {
         Google {
             app: &self.app.google,
             client: &self.client,
-            product: &auth::PRODUCT,
+            product: self.app.access.product(),
         }
     }
 }
@@ -114,9 +113,14 @@ impl Connector for GoogleDrive {
         Ok(handle_push(delivery))
     }
 
+    fn pushed_since(&self, stream: &StreamSpec, ways: &PushWays) -> Option<DateTime<Utc>> {
+        // Each stream has a watch channel of its own, unless Google has none for it.
+        ways.subscribed_since.get(&stream.key).copied()
+    }
+
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
         let has_pushes = !self.app.google.webhook_secrets.is_empty();
-        sync::read_page(&self.client, &request, has_pushes).await
+        sync::read_page(&self.client, &request, self.app.access, has_pushes).await
     }
 
     async fn resolve_directory(
@@ -162,13 +166,13 @@ impl Connector for GoogleDrive {
 }
 
 /// Google Drive's descriptor with these rate limits.
-fn descriptor(limits: RateLimits) -> ProviderDescriptor {
+fn descriptor(limits: RateLimits, access: DriveAccess) -> ProviderDescriptor {
     ProviderDescriptor {
         slug: SLUG,
         display_name: "Google Drive",
         auth_type: AuthType::Oauth2,
-        scopes: auth::PRODUCT.scopes,
-        stream_scopes: STREAM_SCOPES,
+        scopes: access.product().scopes,
+        stream_scopes: access.stream_scopes(),
         reads: &[
             "names, times and owners of files and folders, also of shared drives",
             "who changed, shared or trashed them, but not their content",

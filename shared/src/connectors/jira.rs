@@ -16,6 +16,7 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use url::Url;
 
 pub use settings::{AppSettings, JiraSettings};
@@ -29,7 +30,10 @@ use super::{
     WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::{HttpError, Priority};
-use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, mark_received};
+use crate::model::{
+    DirectoryEntry, DirectoryKey, ExternalAccount, PushWays, StreamSpec, Subscription,
+    mark_received,
+};
 
 /// The provider's slug.
 const SLUG: &str = "jira";
@@ -100,6 +104,15 @@ impl Connector for Jira {
         directory: &Directory,
     ) -> Result<WebhookOutcome, ConnectorError> {
         webhook::handle(delivery, directory)
+    }
+
+    fn pushed_since(&self, stream: &StreamSpec, ways: &PushWays) -> Option<DateTime<Utc>> {
+        // Only webhooks that an administrator sets up report worklogs and projects.
+        if sync::is_reported_by_administrators_only(stream) {
+            ways.own_url_since
+        } else {
+            self.descriptor.pushed_since(ways)
+        }
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {

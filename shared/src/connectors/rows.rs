@@ -72,23 +72,88 @@ impl UnreadableRows {
 }
 
 fn unreadable(row: &RawValue, error: &impl Display) -> UnreadableRow {
-    /// Fields by which providers identify rows.
+    UnreadableRow {
+        id: id_of(row),
+        row: row.get().to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// The id of a row, by the first field that it has of those by which providers identify rows.
+fn id_of(row: &RawValue) -> Option<String> {
+    /// The narrowest first: a mail names its folder too, a channel its chat.
     #[derive(Default, Deserialize)]
     struct Identity {
         #[serde(default, deserialize_with = "id")]
         id: Option<String>,
         #[serde(default, deserialize_with = "text")]
         ts: Option<String>,
+        #[serde(rename = "messageIdString", default, deserialize_with = "id")]
+        exact_message: Option<String>,
+        #[serde(rename = "messageId", default, deserialize_with = "id")]
+        message: Option<String>,
+        #[serde(rename = "folderId", default, deserialize_with = "id")]
+        folder: Option<String>,
+        #[serde(rename = "channel_id", default, deserialize_with = "id")]
+        channel: Option<String>,
+        #[serde(rename = "chat_id", default, deserialize_with = "id")]
+        chat: Option<String>,
         #[serde(default, deserialize_with = "lenient")]
         user: Option<Box<Identity>>,
     }
-    let identity: Identity = read_json(row.get()).unwrap_or_default();
-    UnreadableRow {
-        id: identity
-            .id
-            .or(identity.ts)
-            .or_else(|| identity.user.and_then(|user| user.id)),
-        row: row.get().to_owned(),
-        reason: error.to_string(),
+    let is_object = row.get().starts_with('{');
+    let row: Option<Identity> = is_object.then(|| read_json(row.get()).ok()).flatten();
+    let row = row.unwrap_or_default();
+    row.id
+        .or(row.ts)
+        .or(row.exact_message)
+        .or(row.message)
+        .or(row.folder)
+        .or(row.channel)
+        .or(row.chat)
+        .or_else(|| row.user.and_then(|user| user.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+
+    #[test]
+    fn row_is_identified_by_its_narrowest_id() {
+        for (row, id) in [
+            (json!({ "id": 7, "user": { "id": 8 } }), Some("7")),
+            (json!({ "ts": "1.2", "user": { "id": 8 } }), Some("1.2")),
+            (json!({ "user": { "id": 8 } }), Some("8")),
+            (
+                json!({ "messageId": "1785032043525110001", "folderId": "3881227000000013000" }),
+                Some("1785032043525110001"),
+            ),
+            (
+                json!({ "messageId": 1_785_032_043_525_110_001_u64 }),
+                Some("1785032043525110001"),
+            ),
+            (
+                json!({ "messageIdString": "1785032043525110001", "messageId": 1_785_032_043_525_110_000_u64 }),
+                Some("1785032043525110001"),
+            ),
+            (
+                json!({ "folderId": "3881227000000013000" }),
+                Some("3881227000000013000"),
+            ),
+            (json!({ "channel_id": "O1", "chat_id": "CT_1" }), Some("O1")),
+            (json!({ "chat_id": "CT_1" }), Some("CT_1")),
+            (
+                json!({ "chat_id": 7, "messageId": {}, "id": null }),
+                Some("7"),
+            ),
+            (json!({ "text": "Hi" }), None),
+            (json!([1]), None),
+        ] {
+            let row = to_raw_value(&row).expect("JSON");
+            assert_eq!(id_of(&row).as_deref(), id, "{row}");
+        }
     }
 }

@@ -48,6 +48,7 @@ pub(super) const TOKENS: TokenPolicy = TokenPolicy {
         window: Duration::from_mins(10),
     }),
     keeps_refresh_token: true,
+    revokes_one_consent: true,
 };
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod webhook;
 mod wire;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use url::Url;
 
 pub use settings::{AppSettings, ZohoCliqSettings};
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Priority};
-use crate::model::{DirectoryEntry, DirectoryKey};
+use crate::model::{DirectoryEntry, DirectoryKey, PushWays, StreamSpec};
 
 /// The provider's slug.
 const SLUG: &str = "zoho_cliq";
@@ -104,6 +105,12 @@ impl Connector for ZohoCliq {
         directory: &Directory,
     ) -> Result<WebhookOutcome, ConnectorError> {
         webhook::handle(delivery, directory)
+    }
+
+    fn pushed_since(&self, stream: &StreamSpec, ways: &PushWays) -> Option<DateTime<Utc>> {
+        // A bot is in channels only, and no handler reports that one was created.
+        let since = self.descriptor.pushed_since(ways);
+        since.filter(|_| sync::is_of_channel(stream))
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {

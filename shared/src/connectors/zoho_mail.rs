@@ -16,6 +16,7 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use url::Url;
 
 pub use settings::{AppSettings, ZohoMailSettings};
@@ -29,6 +30,7 @@ use super::{
     WebhookReceipt, WebhookRequest,
 };
 use crate::http::HttpError;
+use crate::model::{PushWays, StreamSpec};
 
 /// The provider's slug.
 const SLUG: &str = "zoho_mail";
@@ -102,6 +104,12 @@ impl Connector for ZohoMail {
         _: &Directory,
     ) -> Result<WebhookOutcome, ConnectorError> {
         Ok(webhook::handle(delivery))
+    }
+
+    fn pushed_since(&self, stream: &StreamSpec, ways: &PushWays) -> Option<DateTime<Utc>> {
+        // The outgoing webhook reports incoming mail only.
+        let since = self.descriptor.pushed_since(ways);
+        since.filter(|_| !sync::is_sent(stream))
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {

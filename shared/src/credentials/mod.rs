@@ -173,11 +173,35 @@ impl Credentials {
         account: ExternalAccount,
     ) -> Result<Grant, CredentialError> {
         let key = CredentialKey::account(connection);
-        let (access_token, refresh_token) = match self.read(scope, &key).await? {
+        let row = self.read(scope, &key).await?;
+        self.open_grant(scope, &key, account, row)
+    }
+
+    /// Returns the account and the tokens that a transaction sees.
+    pub async fn grant_in(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        connection: ConnectionId,
+        account: ExternalAccount,
+    ) -> Result<Grant, CredentialError> {
+        let key = CredentialKey::account(connection);
+        let row = rows::get(tx, scope, &key).await?;
+        self.open_grant(scope, &key, account, row)
+    }
+
+    fn open_grant(
+        &self,
+        scope: &TenantScope,
+        key: &CredentialKey,
+        account: ExternalAccount,
+        row: Option<SealedCredential>,
+    ) -> Result<Grant, CredentialError> {
+        let (access_token, refresh_token) = match row {
             None => (None, None),
             Some(row) => (
-                self.open(scope, &key, "access_token", row.access_token.as_deref())?,
-                self.open(scope, &key, "refresh_token", row.refresh_token.as_deref())?,
+                self.open(scope, key, "access_token", row.access_token.as_deref())?,
+                self.open(scope, key, "refresh_token", row.refresh_token.as_deref())?,
             ),
         };
         Ok(Grant {

@@ -39,6 +39,7 @@ pub mod oauth_states;
 pub mod overview;
 pub mod page;
 pub mod periodic;
+pub mod push_ways;
 pub mod resources;
 pub mod retention;
 pub mod routes;

@@ -3,7 +3,7 @@
 //! They have a separate table and encryption key, because ingress must decrypt them and nothing
 //! else. A connection has one current key, a secret or a public key of the provider, and for
 //! [`ROTATION_OVERLAP`] after a rotation the previous one. A secret that the provider generates is
-//! accepted once, while the connection is armed.
+//! accepted once, while the connection is armed, and ends every earlier key at once.
 
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ pub async fn arm(
     .await?)
 }
 
-/// Stores a sealed secret that ingress received from the provider.
+/// Stores a sealed secret that ingress received from the provider, in place of every earlier key.
 ///
 /// Returns `false` if the connection is not armed, or has already received a secret.
 pub async fn accept(
@@ -151,12 +151,11 @@ pub async fn accept(
 ) -> Result<bool, DbError> {
     // Not as a single statement: that could be sent twice, and the second execution is rejected.
     let mut tx = db.begin_unscoped().await?;
-    let accepted = sqlx::query_scalar("SELECT accept_webhook_secret($1, $2, $3, $4, $5)")
+    let accepted = sqlx::query_scalar("SELECT accept_webhook_secret($1, $2, $3, $4)")
         .bind(tenant)
         .bind(connection)
         .bind(Uuid::now_v7())
         .bind(sealed)
-        .bind(ROTATION_OVERLAP)
         .fetch_one(&mut *tx)
         .await?;
     tx.commit().await?;

@@ -95,7 +95,7 @@ impl SharedBudget {
         max_wait: Duration,
     ) -> Decision {
         let pace = fastest_pace(limit);
-        let tolerance = pace * (limit.burst - 1);
+        let tolerance = pace * (limit.burst - 1) + limit.slack;
         let quota = limit.quota.as_ref();
         let query = sqlx::query(TAKE)
             .bind(&row.provider)

@@ -95,7 +95,11 @@ impl Policy {
 
 impl LocalBudget {
     fn new(limit: RateBudget) -> Self {
-        let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
+        // The shared budget measures the slack; here a whole unit stands for it.
+        let burst = limit
+            .burst
+            .saturating_add(u32::from(!limit.slack.is_zero()));
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(fastest_pace(&limit))
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);

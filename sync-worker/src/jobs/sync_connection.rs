@@ -33,8 +33,8 @@ use std::time::Instant;
 use chrono::{DateTime, SubsecRound, Utc};
 use shared::connectors::Directory;
 use shared::db::connections::{self, Connection, ConnectionStatus};
-use shared::db::{DbError, cursors, directory};
-use shared::model::{ConnectionId, ExternalAccount, JobError, SyncConnection, SyncMode};
+use shared::db::{DbError, cursors, directory, push_ways};
+use shared::model::{ConnectionId, ExternalAccount, JobError, PushWays, SyncConnection, SyncMode};
 use shared::queue::{ClaimedJob, JobOutcome};
 
 use self::run::Run;
@@ -100,6 +100,7 @@ impl Job for SyncConnection {
             was_read,
             has_partial_list: AtomicBool::new(false),
             webhooks_since: connection.backfilled_at,
+            push_ways: load_push_ways(context, job, id).await?,
             directory: Arc::new(load_directory(context, job, id).await?),
             upper_bound,
             backfill_from: upper_bound - context.config.backfill,
@@ -187,6 +188,17 @@ async fn load_directory(
     let known = directory::load_all(&mut tx, &job.scope(), id).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok(Directory::of(known))
+}
+
+async fn load_push_ways(
+    context: &Context,
+    job: &ClaimedJob,
+    id: ConnectionId,
+) -> Result<PushWays, JobFailure> {
+    let mut tx = context.db.begin(&job.scope()).await?;
+    let ways = push_ways::get(&mut tx, &job.scope(), id).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(ways)
 }
 
 /// Stores the run's upper bound in its first attempt.

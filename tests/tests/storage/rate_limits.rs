@@ -1,6 +1,7 @@
 //! The rate limiter: all workers share one budget per limit.
 
 mod quota;
+mod slack;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -230,10 +230,10 @@ impl StepRun {
             CallbackOutcome::Connected(grant) => {
                 match grant::connect(app, connector, row, &grant).await {
                     Ok(connection) => Ok(StepOutcome::Done(Box::new(connection))),
-                    Err(error) => {
-                        revoke_unstored(app, connector, &row.scope, &grant, &error).await;
+                    Err(failure) => {
+                        revoke_unstored(app, connector, &row.scope, &grant, &failure).await;
                         Err(StepError {
-                            error,
+                            error: failure.error,
                             account: Some(grant.account.name.clone()),
                         })
                     }

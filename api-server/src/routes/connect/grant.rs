@@ -1,17 +1,42 @@
 //! The connection that a grant leads to, active or pending.
 
 use serde_json::json;
-use shared::connectors::{Connector, NewGrant};
+use shared::connectors::{Connector, Grant, NewGrant};
+use shared::db::Tx;
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connect_links;
 use shared::db::connections::{self, Connection, NewConnection, NewPending};
 use shared::db::oauth_states::OauthState;
-use shared::model::{ExternalAccount, SyncMode};
+use shared::model::{ConnectionId, ExternalAccount, SyncMode};
 
-use super::unusable_grant::reject_short_lived;
+use super::unusable_grant::{reject_short_lived, revoke_replaced};
 use crate::error::ApiError;
 use crate::routes::sync::enqueue_sync;
 use crate::state::AppState;
+
+/// The failure of a flow whose grant was not stored, or not known to be.
+pub(super) struct Unstored {
+    /// The error.
+    pub(super) error: ApiError,
+    /// Whether the grant may be stored all the same: the response to the commit was lost.
+    pub(super) may_be_stored: bool,
+}
+
+impl Unstored {
+    fn before_commit(error: impl Into<ApiError>) -> Self {
+        Self {
+            error: error.into(),
+            may_be_stored: false,
+        }
+    }
+}
+
+/// A connection whose rows are written and not yet committed.
+struct Stored {
+    connection: Connection,
+    /// The grant that the connection had before.
+    previous: Option<Grant>,
+}
 
 /// Stores the connection, its tokens, its backfill and the audit entry in one transaction.
 pub(super) async fn connect(
@@ -19,7 +44,34 @@ pub(super) async fn connect(
     connector: &dyn Connector,
     row: &OauthState,
     grant: &NewGrant,
-) -> Result<Connection, ApiError> {
+) -> Result<Connection, Unstored> {
+    let begun = app.db.begin(&row.scope).await;
+    let mut tx = begun.map_err(Unstored::before_commit)?;
+    let stored = store(app, &mut tx, connector, row, grant).await;
+    let Some(stored) = stored.map_err(Unstored::before_commit)? else {
+        tx.rollback().await.map_err(Unstored::before_commit)?;
+        let rejected = reject_short_lived(app, connector, &row.scope, grant).await;
+        return Err(Unstored::before_commit(rejected));
+    };
+    tx.commit().await.map_err(|error| Unstored {
+        error: error.into(),
+        may_be_stored: true,
+    })?;
+    app.notifier.notify();
+    if let Some(previous) = &stored.previous {
+        revoke_replaced(connector, previous, grant).await;
+    }
+    Ok(stored.connection)
+}
+
+/// Writes the rows; `None` if the grant would end with its access token.
+async fn store(
+    app: &AppState,
+    tx: &mut Tx,
+    connector: &dyn Connector,
+    row: &OauthState,
+    grant: &NewGrant,
+) -> Result<Option<Stored>, ApiError> {
     let descriptor = connector.descriptor();
     let grant_key = connector.grant_key(&grant.account);
     let new = NewConnection {
@@ -33,23 +85,27 @@ pub(super) async fn connect(
         grant_key: grant_key.as_deref(),
     };
     let scope = &row.scope;
-    let mut tx = app.db.begin(scope).await?;
     // One link creates one connection, even if several people opened it.
-    let pending = connect_links::consume(&mut tx, scope, &row.link_hash)
+    let pending = connect_links::consume(tx, scope, &row.link_hash)
         .await?
         .ok_or(ApiError::InvalidState)?;
     let approved = match pending {
-        Some(id) => connections::activate_pending(&mut tx, scope, id, &new).await?,
+        Some(id) => connections::activate_pending(tx, scope, id, &new).await?,
         None => None,
     };
     let connected = match approved {
         Some(connected) => connected,
-        None => connections::connect(&mut tx, scope, &new).await?,
+        None => connections::connect(tx, scope, &new).await?,
     };
     let id = connected.connection.id;
+    let previous = if connected.resumed && descriptor.tokens.revokes_one_consent {
+        previous_grant(app, tx, row, id, grant).await
+    } else {
+        None
+    };
     app.credentials
         .store(
-            &mut tx,
+            tx,
             scope,
             id,
             descriptor.tokens,
@@ -58,13 +114,9 @@ pub(super) async fn connect(
         )
         .await?;
     if descriptor.tokens.keeps_refresh_token
-        && !app
-            .credentials
-            .has_refresh_token(&mut tx, scope, id)
-            .await?
+        && !app.credentials.has_refresh_token(tx, scope, id).await?
     {
-        tx.rollback().await?;
-        return Err(reject_short_lived(app, connector, scope, grant).await);
+        return Ok(None);
     }
     // A resumed connection with a complete backfill reads only the gap since its cursors.
     let is_gap_only = connected.resumed && connected.connection.backfilled_at.is_some();
@@ -73,9 +125,9 @@ pub(super) async fn connect(
     } else {
         SyncMode::Full
     };
-    enqueue_sync(&*app.queue, &mut tx, scope, &connected.connection, mode).await?;
+    enqueue_sync(&*app.queue, tx, scope, &connected.connection, mode).await?;
     // The new tokens may end at another time.
-    connections::refresh_health(&mut tx, scope, id).await?;
+    connections::refresh_health(tx, scope, id).await?;
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
         .target(id)
         .detail(json!({
@@ -83,10 +135,32 @@ pub(super) async fn connect(
             "resumed": connected.resumed,
             "administrator": grant.administrator,
         }));
-    audit::record(&mut tx, scope, &entry).await?;
-    tx.commit().await?;
-    app.notifier.notify();
-    Ok(connected.connection)
+    audit::record(tx, scope, &entry).await?;
+    Ok(Some(Stored {
+        connection: connected.connection,
+        previous,
+    }))
+}
+
+/// The stored grant of a connection, to be revoked once another one has replaced it.
+async fn previous_grant(
+    app: &AppState,
+    tx: &mut Tx,
+    row: &OauthState,
+    id: ConnectionId,
+    grant: &NewGrant,
+) -> Option<Grant> {
+    let account = grant.account.clone();
+    let previous = app.credentials.grant_in(tx, &row.scope, id, account).await;
+    previous
+        .inspect_err(|error| {
+            tracing::warn!(
+                connection.id = %id,
+                error = error as &dyn std::error::Error,
+                "failed to read the grant that is replaced, so it is not revoked"
+            );
+        })
+        .ok()
 }
 
 /// Stores a pending connection, which an administrator approves with the same link.

@@ -1,10 +1,13 @@
 //! Grants that become no connection, and their revocation.
 
+use secrecy::ExposeSecret;
 use shared::connectors::{Connector, Grant, NewGrant};
 use shared::db::TenantScope;
+use tokio::time::timeout;
 
+use super::grant::Unstored;
 use crate::error::ApiError;
-use crate::grant::revoke_unless_used;
+use crate::grant::{REVOKE_TIMEOUT, revoke_unless_used};
 use crate::state::AppState;
 
 /// Revokes a grant that no connection uses. A failure leaves it to the person.
@@ -25,18 +28,47 @@ pub(super) async fn revoke_unless_shared(
 
 /// Revokes a grant that could not be stored, unless a connection uses it.
 ///
-/// Only where connections name their grants: elsewhere its end may be that of another connection.
+/// Only where connections name their grants, or where a revocation ends this consent only:
+/// elsewhere its end may be that of another connection.
 pub(super) async fn revoke_unstored(
     app: &AppState,
     connector: &dyn Connector,
     scope: &TenantScope,
     grant: &NewGrant,
-    error: &ApiError,
+    failure: &Unstored,
 ) {
     // The grant of a denied flow has ended, or another request ends it.
-    let has_ended = matches!(error, ApiError::Denied(_));
-    if !has_ended && connector.grant_key(&grant.account).is_some() {
+    let has_ended = matches!(failure.error, ApiError::Denied(_));
+    let is_shared = connector.grant_key(&grant.account).is_some();
+    // After a commit whose response was lost, the connection may use the grant.
+    let is_alone = connector.descriptor().tokens.revokes_one_consent && !failure.may_be_stored;
+    if !has_ended && (is_shared || is_alone) {
         revoke_unless_shared(app, connector, scope, &revocable(grant)).await;
+    }
+}
+
+/// Revokes the grant that a connection had before a new one replaced it.
+///
+/// Only where a revocation ends one consent: elsewhere both are the same grant. The provider may
+/// have ended it already.
+pub(super) async fn revoke_replaced(connector: &dyn Connector, previous: &Grant, grant: &NewGrant) {
+    let current = grant.tokens.as_ref();
+    let current = current.and_then(|tokens| tokens.refresh_token.as_ref());
+    let current = current.map(ExposeSecret::expose_secret);
+    let replaced = previous.refresh_token.as_ref();
+    let replaced = replaced.map(ExposeSecret::expose_secret);
+    if replaced.is_none() || current.is_none() || replaced == current {
+        return;
+    }
+    let revoked = timeout(REVOKE_TIMEOUT, connector.revoke(previous)).await;
+    let revoked = revoked.map_err(|_| ApiError::TimedOut);
+    let revoked = revoked.and_then(|revoked| revoked.map_err(ApiError::Connector));
+    if let Err(error) = revoked {
+        tracing::warn!(
+            provider = connector.descriptor().slug,
+            error = &error as &dyn std::error::Error,
+            "failed to revoke a replaced grant"
+        );
     }
 }
 

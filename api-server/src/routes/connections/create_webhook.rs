@@ -82,9 +82,10 @@ struct WebhookChange {
 /// For webhooks that an administrator creates at the provider. Deliveries to the URL are verified
 /// with this connection's key and reach only this connection. A secret that this service creates is
 /// shown in this response only, so an `Idempotency-Key` has no effect. If the provider creates the
-/// secret, the URL accepts it once, within 15 minutes. If the provider signs with a private key,
-/// send its public key. Another call replaces the key; the previous key stays valid for 24 hours,
-/// an older one becomes invalid immediately.
+/// secret, the URL accepts it once, within 15 minutes, and an earlier one becomes invalid. If the
+/// provider signs with a private key, send its public key. Another call replaces a public key or a
+/// secret of this service; the previous one stays valid for 24 hours, an older one becomes invalid
+/// immediately.
 #[utoipa::path(
     post,
     path = "/v1/connections/{id}/webhook",

@@ -107,11 +107,11 @@ pub(in crate::connectors) fn limits(
         let units = f64::from(reader.within(quota.setting, quota.units, 60, 2_000_000_000));
         RateBudget {
             scope,
-            operations: &[],
             unit: RateUnit::Points,
-            per_second: units * shares.steady / SECONDS_PER_MINUTE,
-            burst: whole(units * shares.burst),
-            quota: None,
+            ..RateBudget::per_account(
+                units * shares.steady / SECONDS_PER_MINUTE,
+                whole(units * shares.burst),
+            )
         }
     };
     RateLimits {

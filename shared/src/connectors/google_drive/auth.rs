@@ -4,21 +4,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{METADATA, READ, READONLY, call, url};
+use super::client::{READ, call, url};
 use super::normalize::PERMISSION_ID;
 use super::wire::User;
 use crate::connectors::error::permanent_error;
-use crate::connectors::google::{Client, Consent, EMAIL, OPENID, Product};
+use crate::connectors::google::{Client, Consent};
 use crate::connectors::wire::or_default;
 use crate::connectors::{Access, CallbackOutcome, ConnectorError, NewGrant, with_new_token};
 use crate::model::ExternalAccount;
-
-/// Drive's scopes. Without [`READONLY`] the files of shared drives are not read.
-pub(super) const PRODUCT: Product = Product {
-    scopes: &[OPENID, EMAIL, METADATA, READONLY],
-    needed: &[METADATA],
-    access: "see information about your Google Drive files",
-};
 
 /// Builds the grant of a consent.
 pub(super) async fn connect(

@@ -3,6 +3,7 @@
 //! Drive is configured when the Google client's id and secret are set, like Google's other products.
 //! Without the webhook secret no channel is created, and accounts are only polled.
 
+use super::access::DriveAccess;
 use super::descriptor;
 use crate::connectors::google::{GoogleApp, Quota, limits};
 use crate::connectors::settings::{App, AppReader, ProviderSettings};
@@ -30,6 +31,8 @@ pub type GoogleDriveSettings = ProviderSettings<AppSettings>;
 pub struct AppSettings {
     /// The settings that Google's products share.
     pub google: GoogleApp,
+    /// The access that people are asked for.
+    pub access: DriveAccess,
     /// Limits of rate and concurrency.
     pub limits: RateLimits,
 }
@@ -44,12 +47,13 @@ impl App for AppSettings {
     fn read(reader: &mut AppReader<'_, '_>, limits: RateLimits) -> Option<Self> {
         Some(Self {
             google: GoogleApp::read(reader),
+            access: DriveAccess::read(reader),
             limits,
         })
     }
 
     fn descriptor(limits: RateLimits) -> ProviderDescriptor {
-        descriptor(limits)
+        descriptor(limits, DriveAccess::SharedDrives)
     }
 }
 

@@ -10,6 +10,7 @@ mod root;
 
 use crate::connectors::error::permanent_error;
 use crate::connectors::google::Client;
+use crate::connectors::google_drive::access::DriveAccess;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 pub(super) use changes::start_token;
@@ -27,9 +28,11 @@ pub(super) const SHARED_DRIVES: &str = "shared_drives";
 pub(super) async fn read_page(
     client: &Client,
     request: &SyncRequest,
+    access: DriveAccess,
     has_pushes: bool,
 ) -> Result<SyncPage, ConnectorError> {
     match request.stream.key.as_str() {
+        ROOT if !access.has_shared_drives() => root::read_files(has_pushes),
         ROOT => root::read_page(client, request, has_pushes).await,
         SHARED_DRIVES => root::check_list(client, request).await,
         FILES => changes::read_page(client, request, None).await,

@@ -77,16 +77,14 @@ fn limits(reader: &mut AppReader<'_, '_>) -> RateLimits {
     let burst = reader.within("JIRA_BURST", 300, 1, 1_000_000);
     let points = |scope, per_second, units| RateBudget {
         scope,
-        operations: &[],
         unit: RateUnit::Points,
-        per_second,
-        burst,
         quota: Some(RateQuota {
             units,
             window: Duration::from_hours(1),
             reserve: 0.05,
             poll_share: None,
         }),
+        ..RateBudget::per_account(per_second, burst)
     };
     RateLimits {
         budgets: vec![

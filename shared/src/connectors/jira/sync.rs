@@ -23,6 +23,7 @@ use super::normalize::NormalizeContext;
 use crate::connectors::error::permanent_error;
 use crate::connectors::page::{self, PageContent};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
+use crate::model::StreamSpec;
 
 /// Key of the root stream.
 pub(super) const ROOT: &str = "projects";
@@ -40,6 +41,11 @@ const OVERLAP: Duration = Duration::minutes(10);
 
 /// [`OVERLAP`], for the connection's completeness.
 pub(super) const READ_LAG: std::time::Duration = std::time::Duration::from_mins(10);
+
+/// Whether dynamic webhooks, which the app registers, report nothing of a stream.
+pub(super) fn is_reported_by_administrators_only(stream: &StreamSpec) -> bool {
+    matches!(stream.key.as_str(), ROOT | WORKLOGS | BOARDS)
+}
 
 /// Reads one page of one stream.
 pub(super) async fn read_page(

@@ -5,6 +5,7 @@ mod field;
 mod golden;
 mod odd;
 mod properties;
+mod pushes;
 mod sync;
 
 use std::sync::Arc;

@@ -48,6 +48,7 @@ pub(super) const CONNECTION_WEBHOOKS: ConnectionWebhooks = ConnectionWebhooks {
     required_headers: &[IDENTIFIER, SIGNATURE],
     handshake_header: None,
     accepts_public_key: false,
+    is_only_url: false,
 };
 
 /// Headers stored with a delivery.

@@ -12,7 +12,7 @@ use url::Url;
 use super::descriptor;
 use crate::connectors::oauth::OAuthClient;
 use crate::connectors::settings::{App, AppReader, ProviderSettings};
-use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit};
+use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota};
 use crate::model::LimitScope;
 
 const APP_TOKEN: &str = "SLACK_APP_TOKEN";
@@ -139,15 +139,16 @@ fn limits(profile: HistoryProfile, factor: f64) -> RateLimits {
     let budget = |(calls, window): (u32, Duration), operations| RateBudget {
         scope: LimitScope::Operation,
         operations,
-        unit: RateUnit::Calls,
-        per_second: PER_SECOND * factor,
-        burst: saturating_u32(f64::from(BURST) * factor),
         quota: Some(RateQuota {
             units: saturating_u32(f64::from(calls) * factor),
             window,
             reserve: 0.0,
             poll_share: None,
         }),
+        ..RateBudget::per_account(
+            PER_SECOND * factor,
+            saturating_u32(f64::from(BURST) * factor),
+        )
     };
     RateLimits {
         budgets: vec![

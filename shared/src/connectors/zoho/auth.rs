@@ -59,6 +59,14 @@ pub(in crate::connectors) struct Consent {
 }
 
 impl Consent {
+    /// The end of a flow whose further calls failed: the grant is revoked.
+    pub(in crate::connectors) fn failed(self, error: ConnectorError) -> CallbackOutcome {
+        CallbackOutcome::Failed {
+            error,
+            grant: Box::new(self.into_grant()),
+        }
+    }
+
     /// The grant, to be revoked.
     pub(in crate::connectors) fn into_grant(self) -> Grant {
         Grant {
@@ -158,7 +166,7 @@ impl<'a> Zoho<'a> {
         let identity = match self.identity(site, &consent.tokens).await {
             Ok(identity) => identity,
             Err(ConnectorError::Denied { .. }) => return Err(Ok(self.withheld(consent))),
-            Err(error) => return Err(Err(error)),
+            Err(error) => return Err(Ok(consent.failed(error))),
         };
         consent.account = account(site, Some(identity), issued.api_domain.as_deref());
         let is_granted = |scope: &&str| consent.scopes.iter().any(|granted| granted == scope);

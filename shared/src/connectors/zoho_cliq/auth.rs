@@ -109,7 +109,10 @@ pub(super) async fn exchange_token(
         priority: Priority::Immediate,
     };
     let granted = &consent.scopes;
-    let found = with_new_token(|| Box::pin(probe(client, granted))).await?;
+    let found = match with_new_token(|| Box::pin(probe(client, granted))).await {
+        Ok(found) => found,
+        Err(error) => return Ok(consent.failed(error)),
+    };
     if !found.is_useful {
         let reason = match &found.rejected[..] {
             [] => "This Zoho account cannot read Cliq. Choose another account, or ask your \

@@ -7,12 +7,12 @@ use crate::connectors::zoho::{ZohoApp, per_minute};
 use crate::connectors::{ProviderDescriptor, RateLimits};
 use crate::model::LimitScope;
 
-/// Calls per minute of an endpoint, by one person.
+/// Cliq's limits of calls per minute of an endpoint, by one person.
 ///
-/// Cliq's pages state different numbers for messages, 10 and 15, and 20 or more for the others; who
+/// Its pages state different numbers for messages, 10 and 15, and 20 or more for the others; who
 /// makes more calls is locked out for minutes.
 const MESSAGE_READS: u32 = 10;
-const OTHER_CALLS: u32 = 15;
+const OTHER_CALLS: u32 = 20;
 
 /// Settings of the Zoho Cliq connector.
 pub type ZohoCliqSettings = ProviderSettings<AppSettings>;

@@ -23,6 +23,7 @@ use super::client::CliqClient;
 use super::wire::Timestamp;
 use crate::connectors::error::permanent_error;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
+use crate::model::StreamSpec;
 
 /// Key of the root stream.
 pub(super) const ROOT: &str = "chats";
@@ -63,8 +64,17 @@ struct Target {
 
 impl Target {
     fn of(request: &SyncRequest) -> Self {
-        serde_json::from_value(request.stream.target.clone()).unwrap_or_default()
+        Self::of_stream(&request.stream)
     }
+
+    fn of_stream(stream: &StreamSpec) -> Self {
+        serde_json::from_value(stream.target.clone()).unwrap_or_default()
+    }
+}
+
+/// Whether a stream has the messages of a channel or of its threads.
+pub(super) fn is_of_channel(stream: &StreamSpec) -> bool {
+    Target::of_stream(stream).is_channel
 }
 
 /// Reads one page of one stream.

@@ -2,12 +2,15 @@
 
 mod connect;
 mod errors;
+mod forgery;
 mod golden;
 mod lists;
 mod pages;
 mod properties;
+mod pushes;
 mod settings;
 mod sync;
+mod threads;
 
 pub(in crate::connectors) use crate::connectors::zoho::tests::settings as family_settings;
 

@@ -39,6 +39,7 @@ pub(super) const CONNECTION_WEBHOOKS: ConnectionWebhooks = ConnectionWebhooks {
     required_headers: &[],
     handshake_header: None,
     accepts_public_key: true,
+    is_only_url: true,
 };
 
 /// Headers stored with a delivery.

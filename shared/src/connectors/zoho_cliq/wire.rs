@@ -68,9 +68,9 @@ pub(super) struct MessagePage {
 /// A channel.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Channel {
-    #[serde(rename = "channel_id", default, deserialize_with = "id")]
+    #[serde(rename = "channel_id", default, deserialize_with = "id::chat")]
     pub(super) id: Option<String>,
-    #[serde(default, deserialize_with = "id")]
+    #[serde(default, deserialize_with = "id::chat")]
     pub(super) chat_id: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) name: Option<String>,
@@ -126,7 +126,7 @@ impl Channel {
 /// A direct or group chat.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Chat {
-    #[serde(rename = "chat_id", default, deserialize_with = "id")]
+    #[serde(rename = "chat_id", default, deserialize_with = "id::chat")]
     pub(super) id: Option<String>,
     /// `dm` or `chat`; in v3 `direct_message` or `group_chat`.
     #[serde(rename = "chat_type", default, deserialize_with = "text")]
@@ -160,7 +160,7 @@ impl Chat {
 /// A thread of a channel.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Thread {
-    #[serde(default, deserialize_with = "id")]
+    #[serde(default, deserialize_with = "id::chat")]
     pub(super) chat_id: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) title: Option<String>,

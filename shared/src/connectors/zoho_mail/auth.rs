@@ -13,7 +13,7 @@ use crate::connectors::zoho::{Consent, Zoho};
 use crate::connectors::{
     Access, Callback, CallbackOutcome, ConnectorError, MissingScope, NewGrant, with_new_token,
 };
-use crate::http::Priority;
+use crate::http::{Priority, with_page_deadline};
 use crate::model::ExternalAccount;
 
 /// Name of the mailbox's id in the account's settings.
@@ -63,7 +63,9 @@ pub(super) async fn exchange_token(
         token: consent.tokens.access_token.clone(),
         user_token: None,
     };
-    let probed = probe(&client(mail, &access), &consent).await;
+    // Its calls are more than one interval apart, so they wait for the limit.
+    let client = client(mail, &access);
+    let (probed, _) = with_page_deadline(probe(&client, &consent)).await;
     let probe = match probed {
         Ok(probe) => probe,
         Err(ConnectorError::Denied { source, .. }) => {
@@ -78,7 +80,7 @@ pub(super) async fn exchange_token(
             };
             return Ok(CallbackOutcome::rejected(cause, consent.into_grant()));
         }
-        Err(other) => return Err(other),
+        Err(other) => return Ok(consent.failed(other)),
     };
     if !probe.reads_mails {
         consent.scopes.retain(|scope| scope != MESSAGES);

@@ -9,10 +9,10 @@ use crate::connectors::zoho::{ZohoApp, per_minute};
 use crate::connectors::{ProviderDescriptor, RateLimits};
 use crate::model::LimitScope;
 
-/// Calls per minute of a person.
+/// Zoho's limit of calls per minute of a person, by other people's notes.
 ///
-/// Zoho allows about 30 and then rejects every call for a time that it does not state.
-const CALLS_PER_MINUTE: u32 = 20;
+/// One more, and it rejects every call for a time that it does not state.
+const CALLS_PER_MINUTE: u32 = 30;
 
 /// Settings of the Zoho Mail connector.
 pub type ZohoMailSettings = ProviderSettings<AppSettings>;

@@ -48,13 +48,18 @@ pub(super) async fn read_page(
     let folder = FolderTarget {
         account,
         id: id.ok_or_else(|| permanent_error("unknown stream"))?,
-        kind: if request.stream.target[IS_SENT] == true {
+        kind: if is_sent(&request.stream) {
             SignalKind::EmailSent
         } else {
             SignalKind::EmailReceived
         },
     };
     messages::read_page(&client, request, &folder).await
+}
+
+/// Whether a folder has sent mail.
+pub(super) fn is_sent(stream: &StreamSpec) -> bool {
+    stream.target[IS_SENT] == true
 }
 
 /// Reads the page of the root stream.

@@ -9,12 +9,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::connectors::mail_header::{Mailbox, parse_mailboxes};
 pub(super) use crate::connectors::wire::WireError;
-use crate::connectors::wire::{id, plausible, read_json, text};
+use crate::connectors::wire::{id, lenient, or_default, plausible, read_json, text};
 use crate::connectors::zoho::unescape;
 
 /// Zoho's words for no recipient.
@@ -66,25 +66,71 @@ pub(super) struct Account {
     #[serde(rename = "mailboxAddress", default, deserialize_with = "text")]
     mailbox: Option<String>,
     /// A list in recorded answers, and a text in the documentation.
-    #[serde(rename = "emailAddress", default, deserialize_with = "text")]
-    email: Option<String>,
+    #[serde(rename = "emailAddress", default, deserialize_with = "or_default")]
+    emails: Addresses,
 }
 
 impl Account {
-    /// The mailbox's address.
+    /// The mailbox's own address: the one that Zoho marks as primary, and never an alias.
     pub(super) fn address(&self) -> Option<&str> {
-        self.addresses().next()
+        let primary = self
+            .emails
+            .0
+            .iter()
+            .find(|one| one.is_primary == Some(true));
+        let primary = primary.and_then(|one| one.address.as_deref());
+        primary.or_else(|| self.stated().next())
     }
 
-    /// Whether this is the mailbox with that address.
+    /// Whether this is the mailbox with that address, which may be one of its aliases.
+    ///
+    /// An address that its owner has not confirmed is none of it.
     pub(super) fn has_address(&self, address: &str) -> bool {
-        self.addresses()
-            .any(|one| one.eq_ignore_ascii_case(address))
+        let confirmed = self.emails.0.iter();
+        let confirmed = confirmed.filter(|one| one.is_confirmed != Some(false));
+        let aliases = confirmed.filter_map(|one| one.address.as_deref());
+        let mut known = self.stated().chain(aliases);
+        known.any(|one| one.eq_ignore_ascii_case(address))
     }
 
-    fn addresses(&self) -> impl Iterator<Item = &str> {
-        let stated = [&self.primary, &self.mailbox, &self.email];
-        stated.into_iter().filter_map(Option::as_deref)
+    fn stated(&self) -> impl Iterator<Item = &str> {
+        let stated = [&self.primary, &self.mailbox];
+        let single = self.emails.0.iter().filter(|one| one.is_primary.is_none());
+        let single = single.filter_map(|one| one.address.as_deref());
+        stated
+            .into_iter()
+            .filter_map(Option::as_deref)
+            .chain(single)
+    }
+}
+
+/// The addresses of a mailbox.
+#[derive(Debug, Default)]
+struct Addresses(Vec<Address>);
+
+/// An address of a mailbox: the primary one, an alias, or one of unknown kind.
+#[derive(Debug, Default, Deserialize)]
+struct Address {
+    #[serde(rename = "mailId", default, deserialize_with = "text")]
+    address: Option<String>,
+    #[serde(rename = "isPrimary", default, deserialize_with = "lenient")]
+    is_primary: Option<bool>,
+    #[serde(rename = "isConfirmed", default, deserialize_with = "lenient")]
+    is_confirmed: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for Addresses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let rows: Vec<Box<RawValue>> = read_json(raw.get()).unwrap_or_default();
+        let rows = rows.iter().filter_map(|row| object(row).ok());
+        let single: Option<String> = read_json(raw.get()).ok();
+        let single = single.filter(|address| !address.is_empty());
+        let single = single.map(|address| Address {
+            address: Some(address),
+            ..Address::default()
+        });
+        Ok(Self(rows.chain(single).collect()))
     }
 }
 
@@ -264,6 +310,13 @@ pub(super) struct Delivery {
     /// The task, if it is one.
     #[serde(rename = "entityId", default, deserialize_with = "id")]
     pub(super) entity: Option<String>,
+    #[serde(rename = "messageIdString", default, deserialize_with = "id")]
+    exact_id: Option<String>,
+    /// The ids of the mail and of its folder as Zoho sends them: numbers.
+    #[serde(rename = "messageId")]
+    id: Option<Box<RawValue>>,
+    #[serde(rename = "folderId")]
+    folder: Option<Box<RawValue>>,
 }
 
 impl Delivery {
@@ -271,6 +324,27 @@ impl Delivery {
     pub(super) fn parse(raw: &RawValue) -> Result<Self, WireError> {
         object(raw)
     }
+
+    /// Whether the mail's only id may be that of another mail.
+    pub(super) fn has_uncertain_id(&self) -> bool {
+        let has_exact = self.exact_id.as_deref().is_some_and(is_number);
+        !has_exact && self.id.as_deref().is_some_and(may_be_rounded)
+    }
+
+    /// Whether the folder's id may be that of another folder.
+    pub(super) fn has_uncertain_folder(&self) -> bool {
+        self.folder.as_deref().is_none_or(may_be_rounded)
+    }
+}
+
+/// Whether a number may have been rounded to a double by the program that wrote it.
+///
+/// That program writes either the shortest digits that stand for the double, or all of them.
+fn may_be_rounded(raw: &RawValue) -> bool {
+    let digits = raw.get();
+    let is_large = digits.parse().is_ok_and(|number: u64| number > 1 << 53);
+    let is_written = |number: f64| number.to_string() == digits || format!("{number:.0}") == digits;
+    is_large && digits.parse().is_ok_and(is_written)
 }
 
 /// The object as received, without the fields that are not kept; null in place of anything else.

@@ -153,8 +153,9 @@ impl Run<'_> {
 
     /// Stores a page's Signals; returns how many of the new ones no delivery has reported.
     ///
-    /// Facts from before the webhooks, facts of a first read, facts of a stream that a delivery
-    /// asked to read, and facts whose delivery may still arrive do not count.
+    /// Facts from before the webhooks, facts of a stream that no delivery reports, facts of a first
+    /// read, facts of a stream that a delivery asked to read, and facts whose delivery may still
+    /// arrive do not count.
     async fn store(
         &self,
         tx: &mut Tx,
@@ -178,12 +179,17 @@ impl Run<'_> {
         let stored = signals::store(tx, new).await?;
         let Some(since) = self
             .webhooks_since
-            .filter(|_| descriptor.webhooks && stream.read_through.is_some())
-            .filter(|_| stream.requested_at.is_none())
+            .filter(|_| stream.read_through.is_some() && stream.requested_at.is_none())
         else {
             return Ok(0);
         };
-        Ok(count_missed(&stored, since, received_at))
+        let connector = &self.session.connector;
+        Ok(
+            match connector.pushed_since(&stream.spec, &self.push_ways) {
+                Some(pushed_since) => count_missed(&stored, since.max(pushed_since), received_at),
+                None => 0,
+            },
+        )
     }
 
     /// Records on a stream why it cannot be read.

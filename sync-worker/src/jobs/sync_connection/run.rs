@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use shared::connectors::{ConnectorError, Directory};
 use shared::db::cursors::StreamCursor;
-use shared::model::LimitScope;
+use shared::model::{LimitScope, PushWays};
 use shared::queue::ClaimedJob;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,8 @@ pub(super) struct Run<'a> {
     pub(super) has_partial_list: AtomicBool,
     /// Since when deliveries should report every fact; `None` before the backfill has ended.
     pub(super) webhooks_since: Option<DateTime<Utc>>,
+    /// The ways by which deliveries reach the connection, beside the app's URL.
+    pub(super) push_ways: PushWays,
     pub(super) directory: Arc<Directory>,
     /// The time at which the run began; later facts belong to the next run.
     pub(super) upper_bound: DateTime<Utc>,

@@ -87,6 +87,7 @@ fn descriptor(slug: &'static str) -> ProviderDescriptor {
             required_headers: &[webhook::SIGNATURE_HEADER],
             handshake_header: Some(webhook::HOOK_SECRET_HEADER),
             accepts_public_key: false,
+            is_only_url: false,
         }),
         stored_headers: &[webhook::RESOURCE_HEADER],
         exclusive_accounts: false,

@@ -47,7 +47,7 @@ async fn set_up_webhook(connected: &ConnectedAccount<'_>) {
     assert_eq!(registered["url"], url);
 }
 
-/// Five chats, and their threads, of which eight windows can be read per minute.
+/// Five chats, and their threads, of which nine windows can be read per minute.
 ///
 /// Repeated: the lists of channels, of chats, and of the threads of each channel.
 const PACE: Pace = Pace {

@@ -35,7 +35,7 @@ async fn set_up_webhook(connected: &ConnectedAccount<'_>) {
     assert_eq!(webhook["active"], true, "{webhook}");
 }
 
-/// Seven folders, whose lists need at least two of twenty calls per minute each.
+/// Seven folders, whose lists need at least two of 28 calls per minute each.
 ///
 /// Repeated: the list of folders, and the unchanged list of each.
 const PACE: Pace = Pace {

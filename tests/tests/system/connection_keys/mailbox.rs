@@ -41,6 +41,7 @@ impl Mailbox {
                 required_headers: &[SIGNATURE_HEADER],
                 handshake_header: Some(HANDSHAKE_HEADER),
                 accepts_public_key: true,
+                is_only_url: false,
             }),
             ..other.clone()
         })

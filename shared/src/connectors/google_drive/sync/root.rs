@@ -36,6 +36,16 @@ struct Page {
     next: Option<String>,
 }
 
+/// The streams of a grant that is not asked for shared drives.
+pub(super) fn read_files(has_pushes: bool) -> Result<SyncPage, ConnectorError> {
+    let streams = [FILES.to_owned()];
+    Ok(SyncPage {
+        streams: specs(&streams),
+        subscriptions: subscriptions(&streams, has_pushes),
+        ..SyncPage::empty(save_cursor(&Cursor::default())?)
+    })
+}
+
 /// Reads a page of shared drives.
 pub(super) async fn read_page(
     client: &Client,

@@ -5,8 +5,9 @@ use url::Url;
 use wiremock::matchers::{path, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{access, drive, now, request};
-use crate::connectors::google_drive::GoogleDrive;
+use super::{access, drive, now, request, settings};
+use crate::connectors::google_drive::{AppSettings, GoogleDrive};
+use crate::connectors::testing::{authorize_request, build};
 use crate::connectors::{
     Connector, ConnectorError, Renewal, SubscribeRequest, SyncPage, SyncRequest,
 };
@@ -309,6 +310,27 @@ async fn root_lists_a_stream_and_channel_per_drive() {
     let next = request("drives", Some(pages[1].cursor.clone()));
     let pages = read_all(&drive, next).await;
     assert!(pages[0].is_list_partial, "no stream is retired");
+}
+
+#[tokio::test]
+async fn metadata_scope_asks_for_no_shared_drive() {
+    let server = MockServer::start().await;
+    let mut settings = settings(&server.uri());
+    settings.push(("GOOGLE_DRIVE_SCOPE", "metadata".to_owned()));
+    let (drive, _) = build::<AppSettings, _>(&settings, now(), GoogleDrive::new);
+    let asked = drive.authorize(&authorize_request(None)).expect("a URL");
+    assert!(!asked.as_str().contains("drive.readonly"), "{asked}");
+    assert!(
+        asked.as_str().contains("drive.metadata.readonly"),
+        "{asked}"
+    );
+    let pages = read_all(&drive, request("drives", None)).await;
+    assert_eq!(streams(&pages), ["files"]);
+    assert_eq!(resources(&pages), ["files"]);
+    assert!(pages.iter().all(|page| !page.is_list_partial));
+    let calls = server.received_requests().await.expect("requests");
+    assert!(calls.is_empty(), "no list is read");
+    assert!(drive.descriptor().stream_scopes.is_empty());
 }
 
 #[tokio::test]

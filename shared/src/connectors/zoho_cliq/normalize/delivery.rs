@@ -21,7 +21,8 @@ pub(in super::super) fn from_delivery(
     let operation = delivery.operation().unwrap_or_default();
     let (message, time) = match delivery.handler {
         Handler::Participation => params.happened(),
-        Handler::Mention | Handler::Message => params.addressed(),
+        Handler::Mention => params.mentioning(),
+        Handler::Message => params.typed(),
         Handler::Other => return Ok(None),
     };
     let is_addressed = delivery.handler != Handler::Participation;

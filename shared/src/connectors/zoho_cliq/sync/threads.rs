@@ -5,6 +5,8 @@
 //! whole list is read first: a new message may move a thread to a page that has been read already.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use super::walk::Walk;
 use super::{Target, active_millis, is_active_since, millis, page_size, window, with_overlap};
@@ -14,7 +16,7 @@ use crate::connectors::page::PageContent;
 use crate::connectors::zoho_cliq::client::CliqClient;
 use crate::connectors::zoho_cliq::normalize::Place;
 use crate::connectors::zoho_cliq::wire::{Thread, WireError, read_row};
-use crate::connectors::{ConnectorError, MissingScope, SyncPage, SyncRequest};
+use crate::connectors::{ConnectorError, MissingScope, Source, SyncPage, SyncRequest};
 
 /// Position in the threads of a channel. Times are in milliseconds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,7 +48,7 @@ struct Pass {
     /// The walk of the thread that is read, the last one in `pending`.
     #[serde(default)]
     walk: Option<Walk>,
-    /// Whether Cliq denied access to a thread.
+    /// Whether a thread was skipped because Cliq denied it or its answer is not usable.
     #[serde(default)]
     is_denied: bool,
 }
@@ -57,6 +59,26 @@ struct Pending {
     chat: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     title: Option<String>,
+}
+
+impl Pass {
+    /// Passes the thread that is read; what the pass has read of it is kept.
+    ///
+    /// A thread whose answer is not usable is listed with the unreadable rows. The stream does not
+    /// count as reconciled, so the next pass of reconciliation tries the thread again.
+    fn skip(&mut self, unusable: Option<&Source>) -> PageContent {
+        self.is_denied = true;
+        let mut content = PageContent::default();
+        let thread = self.pending.pop();
+        if let (Some(thread), Some(source)) = (thread, unusable) {
+            let row = to_raw_value(&json!({ "chat_id": thread.chat }));
+            let reason = format!("the messages of the thread are not usable: {source}");
+            if let Ok(row) = row {
+                content.unreadable.take(&row, Err::<(), _>(reason));
+            }
+        }
+        content
+    }
 }
 
 /// Reads a page of the list, or a window of the messages of a thread.
@@ -168,10 +190,9 @@ async fn read_thread(
         Err(ConnectorError::Denied { source, .. })
             if source.downcast_ref::<MissingScope>().is_none() =>
         {
-            pass.is_denied = true;
-            pass.pending.pop();
-            return Ok(PageContent::default());
+            return Ok(pass.skip(None));
         }
+        Err(ConnectorError::Permanent(source)) => return Ok(pass.skip(Some(&source))),
         Err(other) => return Err(other),
     };
     if walk.window().is_some() {

@@ -362,6 +362,51 @@ async fn threads_are_read_after_their_whole_list() {
 }
 
 #[tokio::test]
+async fn ids_of_lists_are_spelled_as_in_deliveries() {
+    let (server, cliq) = cliq().await;
+    let active = ago(60);
+    let spelled = |number: usize, separator: &str| {
+        let mut row = channel(number, ago(9_000), active);
+        row["channel_id"] = json!(format!(" O{number}"));
+        row["chat_id"] = json!(format!("CT{separator}{number}{separator}7"));
+        row
+    };
+    let rows = [spelled(1, "%20"), spelled(2, " "), spelled(3, "_")];
+    respond(&server, "channels", 200, json!({ "channels": rows })).await;
+    let chats = [("%20", "dm"), (" ", "direct_message"), ("_", "group_chat")];
+    let rows = chats.iter().enumerate().map(|(number, (separator, kind))| {
+        let mut row = chat(number, active);
+        row["chat_id"] = json!(format!("CT{separator}9{number} "));
+        row["chat_type"] = json!(kind);
+        row
+    });
+    let rows: Vec<Value> = rows.collect();
+    respond(&server, "chats", 200, json!({ "chats": rows })).await;
+    let pages = read_all(&cliq, "chats", &json!({}), None).await;
+    let mut expected: BTreeSet<&str> = ["chat:CT_90", "chat:CT_91", "chat:CT_92"].into();
+    expected.extend(["chat:CT_1_7", "chat:CT_2_7", "chat:CT_3_7"]);
+    expected.extend(["threads:O1", "threads:O2", "threads:O3", "channels"]);
+    assert_eq!(streams(&pages), expected);
+
+    let spelled = json!({ "chat_id": "CT%201%207-T-8",
+        "last_message_information": { "time": active } });
+    respond(
+        &server,
+        "channels/O1/threads",
+        200,
+        json!({ "data": [spelled] }),
+    )
+    .await;
+    hold(&server, world(&[("CT_1_7-T-8", vec![active])])).await;
+    let pages = read_all(&cliq, "threads:O1", &json!({}), None).await;
+    let signals: Vec<_> = pages.iter().flat_map(|page| &page.signals).collect();
+    assert_eq!(signals.len(), 1);
+    let key = format!("zoho_cliq:message:CT_1_7-T-8:{active}");
+    assert_eq!(signals[0].dedupe_key, key);
+    assert_eq!(signals[0].normalized["thread"], "CT_1_7");
+}
+
+#[tokio::test]
 async fn unreadable_row_ends_no_stream() {
     let (server, cliq) = cliq().await;
     let channels = json!({ "channels": [channel(1, 0, 0), { "channel_id": "T2" }, "T3"] });

@@ -115,7 +115,7 @@ fn cursor(read_to: i64) -> Value {
     json!({ "floor": floor().timestamp_millis(), "read_to": read_to, "walk": null })
 }
 
-fn active_at(time: i64) -> Value {
+pub(super) fn active_at(time: i64) -> Value {
     json!({ "title": "#general", "is_channel": true, "active_at": time })
 }
 
@@ -313,7 +313,7 @@ async fn rejected_scope_is_named() {
     }
 }
 
-fn thread(chat: &str, time: &str) -> Value {
+pub(super) fn thread(chat: &str, time: &str) -> Value {
     json!({
         "chat_id": chat, "parent_chat_id": "CT_1", "title": "Release",
         "last_message_information": { "time": time, "sender_id": "64800201" },

@@ -87,6 +87,9 @@ pub(in super::super) struct Params {
     /// The same as the envelope's, of a Deluge handler.
     #[serde(default, deserialize_with = "lenient")]
     timestamp: Option<Timestamp>,
+    /// Whether they are those of an extension's envelope, whose JSON Zoho itself writes.
+    #[serde(skip)]
+    is_by_zoho: bool,
 }
 
 /// A message with its time.
@@ -158,28 +161,57 @@ impl Params {
 
     /// The message that happened, or was edited or deleted, in a channel, with its time.
     pub(in super::super) fn happened(&self) -> (Message, Option<Timestamp>) {
-        self.stated(&[&self.data])
+        let message = Message::of(self.data.message.clone()).unwrap_or_default();
+        let time = self.data.time.or_else(|| message.time());
+        (self.complete(message), time)
     }
 
-    /// The message that a mention handler or a message handler got, with its time.
-    pub(in super::super) fn addressed(&self) -> (Message, Option<Timestamp>) {
-        self.stated(&[&self.message_details, &self.data])
-    }
-
-    fn stated(&self, details: &[&Data]) -> (Message, Option<Timestamp>) {
-        let nested = details.iter().map(|data| data.message.clone());
-        let message = [self.message.clone()].into_iter().chain(nested);
-        // The object has the sender and the time, which the text alone lacks.
-        let (objects, texts): (Vec<Value>, Vec<Value>) = message.partition(Value::is_object);
-        let message = objects.into_iter().chain(texts).find_map(Message::of);
-        let message = message.unwrap_or_default();
-        let time = details.iter().find_map(|data| data.time);
+    /// The message that mentions the bot, with its time.
+    pub(in super::super) fn mentioning(&self) -> (Message, Option<Timestamp>) {
+        let (message, time) = self.detailed([&self.message]);
         let time = time.or_else(|| message.time());
-        let mut message = message.with_attachments(self.attachments.clone());
-        if message.sender.id.is_none() {
+        (self.complete(message), time)
+    }
+
+    /// The message that a person typed to the bot, with its time.
+    ///
+    /// All of its text is the person's. A script may have turned it into the JSON that it looks
+    /// like, so it names neither the author nor the time.
+    pub(in super::super) fn typed(&self) -> (Message, Option<Timestamp>) {
+        let (mut message, time) = self.detailed([]);
+        let typed = match &self.message {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            other => Some(other.to_string()),
+        };
+        if let Some(text) = typed {
+            message.set_text(text);
+        }
+        message.sender = self.user.clone();
+        (message.with_attachments(self.attachments.clone()), time)
+    }
+
+    /// The message of these values or of the details, with the time that the details state.
+    fn detailed<const N: usize>(&self, values: [&Value; N]) -> (Message, Option<Timestamp>) {
+        let details = [&self.message_details, &self.data];
+        let nested = details.iter().map(|data| &data.message);
+        let values = nested.chain(values).cloned();
+        // The object has the type and the time, which the text alone lacks.
+        let (objects, texts): (Vec<Value>, Vec<Value>) = values.partition(Value::is_object);
+        let message = objects.into_iter().chain(texts).find_map(Message::of);
+        let time = details.iter().find_map(|data| data.time);
+        (message.unwrap_or_default(), time)
+    }
+
+    /// The message with its author and attachments.
+    ///
+    /// A script may turn a text into the JSON that it looks like, so a message that it sends does
+    /// not name its author: `user`, which Zoho fills, does.
+    fn complete(&self, mut message: Message) -> Message {
+        if !self.is_by_zoho || message.sender.id.is_none() {
             message.sender = self.user.clone();
         }
-        (message, time)
+        message.with_attachments(self.attachments.clone())
     }
 
     /// The mentions that a delivery lists beside the message.
@@ -219,7 +251,10 @@ impl Delivery {
         let json = Json::of(raw.get());
         let envelope: Envelope = json.read().ok()?;
         let params = match envelope.params {
-            Some(params) => params,
+            Some(params) => Params {
+                is_by_zoho: true,
+                ..params
+            },
             None => json.read().ok()?,
         };
         let handler = &envelope.handler;

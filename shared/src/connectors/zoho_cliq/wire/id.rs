@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use serde::Deserializer;
+
 use super::Timestamp;
+use crate::connectors::wire::id;
 
 /// Separator of a thread's chat id, behind its channel's chat id.
 const THREAD: &str = "-T-";
@@ -70,6 +73,12 @@ pub(in super::super) fn chat_id(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(text)
     }
+}
+
+/// Deserializes the id of a chat or channel, in the spelling that lists and deliveries share.
+pub(super) fn chat<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
+    let id = id(de)?.map(|id| chat_id(&id).into_owned());
+    Ok(id.filter(|id| !id.is_empty()))
 }
 
 #[cfg(test)]

@@ -102,6 +102,12 @@ impl Message {
         self.kind.as_deref() == Some(SYSTEM) || (is_empty && self.sender.id.is_none())
     }
 
+    /// Replaces the text.
+    pub(in super::super) fn set_text(&mut self, text: String) {
+        self.content = Content::default();
+        self.text = Some(text);
+    }
+
     /// Adds attachments that a delivery lists beside the message.
     pub(in super::super) fn with_attachments(mut self, attachments: Vec<Attachment>) -> Self {
         self.attachments.extend(attachments);

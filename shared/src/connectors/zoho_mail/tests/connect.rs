@@ -1,5 +1,6 @@
 //! Consent and the probe of its scopes, against a mock server.
 
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use wiremock::matchers::{path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -134,6 +135,33 @@ async fn first_mailbox_counts_without_the_persons_address() {
 }
 
 #[tokio::test]
+async fn mailbox_is_found_by_an_alias_and_named_by_its_primary_address() {
+    let (server, mail) = zoho_mail().await;
+    consent(&server, None).await;
+    let address = |address: &str, is_primary: bool| {
+        json!({ "mailId": address, "isPrimary": is_primary, "isAlias": !is_primary,
+                "isConfirmed": true })
+    };
+    let mut own = mailbox(MAILBOX, "sales@acme.example");
+    // The person's address is the last of three.
+    own["emailAddress"] = json!([
+        address("sales@acme.example", false),
+        address("byron@acme.example", true),
+        address("ada@acme.example", false),
+    ]);
+    let other = mailbox("1", "ada@elsewhere.example");
+    mailboxes(&server, json!([other, own])).await;
+    folders(&server, 200, list(&json!([]))).await;
+    let outcome = exchange(&server, &mail).await.expect("an outcome");
+    let CallbackOutcome::Connected(grant) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(grant.account.settings["account_id"], MAILBOX);
+    assert_eq!(grant.account.settings["address"], "byron@acme.example");
+    assert_eq!(grant.account.name, "byron@acme.example");
+}
+
+#[tokio::test]
 async fn rejected_scope_of_mails_degrades_the_connection() {
     let (server, mail) = zoho_mail().await;
     consent(&server, None).await;
@@ -218,10 +246,15 @@ async fn outage_at_the_probe_of_mails_withholds_nothing() {
 }
 
 #[tokio::test]
-async fn outage_at_the_probe_is_no_rejection() {
+async fn outage_at_the_probe_is_no_rejection_and_leaves_no_token() {
     let (server, mail) = zoho_mail().await;
     consent(&server, None).await;
     respond(&server, "/api/accounts", 500, json!({})).await;
-    let error = exchange(&server, &mail).await.expect_err("an outage");
+    let outcome = exchange(&server, &mail).await.expect("an outcome");
+    let CallbackOutcome::Failed { error, grant } = outcome else {
+        panic!("{outcome:?}");
+    };
     assert_eq!(error.code(), "transient");
+    let token = grant.refresh_token.expect("the token to revoke");
+    assert_eq!(token.expose_secret(), "r-token");
 }

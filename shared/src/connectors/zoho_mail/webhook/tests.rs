@@ -171,7 +171,7 @@ fn secret_in_use_is_not_stored_again() {
 }
 
 #[test]
-fn previous_secret_in_a_handshake_is_stored_again() {
+fn secret_that_is_not_the_current_one_is_stored() {
     let receipt = verify_with(&[ACTIVE, OLD], &[(SECRET, OLD)], SAMPLE).expect("a receipt");
     let secret = receipt.handshake.and_then(|handshake| handshake.secret);
     assert_eq!(secret.expect("a secret").expose_secret(), OLD);

@@ -47,6 +47,68 @@ fn exact_id_comes_first() {
 }
 
 #[test]
+fn number_beyond_2_53_survives_repair() {
+    // A lone surrogate and two spellings of a field force the body to be parsed again.
+    let text = r#"{"messageId":1785032043525110001,"folderId":3881227000000013007,
+        "subject":"\ud800","subject":"Hi"}"#;
+    let raw = RawValue::from_string(text.to_owned()).expect("JSON");
+    let mail = Mail::parse(&raw).expect("an object");
+    assert_eq!(mail.id(), Ok("1785032043525110001"));
+    assert_eq!(mail.folder.as_deref(), Some("3881227000000013007"));
+    assert!(
+        without_content(raw)
+            .expect("JSON")
+            .get()
+            .contains("1785032043525110001")
+    );
+}
+
+#[test]
+fn primary_address_is_the_one_that_zoho_marks() {
+    let account = |fields: serde_json::Value| -> Account { object(&raw(&fields)).expect("JSON") };
+    let address = |id: &str, is_primary: bool, is_confirmed: bool| {
+        json!({ "mailId": id, "isPrimary": is_primary, "isAlias": !is_primary,
+                "isConfirmed": is_confirmed })
+    };
+    let several = account(json!({
+        "primaryEmailAddress": "sales@acme.example", "mailboxAddress": "old@acme.example",
+        "emailAddress": [
+            address("sales@acme.example", false, true),
+            address("ada@acme.example", true, true),
+            address("typed@elsewhere.example", false, false),
+            7, { "isPrimary": "yes" },
+        ],
+    }));
+    assert_eq!(several.address(), Some("ada@acme.example"));
+    for (address, is_known) in [
+        ("ADA@acme.example", true),
+        ("sales@acme.example", true),
+        ("old@acme.example", true),
+        ("typed@elsewhere.example", false),
+        ("", false),
+    ] {
+        assert_eq!(several.has_address(address), is_known, "{address}");
+    }
+    let unmarked = json!({ "mailboxAddress": "box@acme.example",
+        "emailAddress": [address("sales@acme.example", false, true)] });
+    assert_eq!(account(unmarked).address(), Some("box@acme.example"));
+    for (emails, expected) in [
+        (json!("ada@acme.example"), Some("ada@acme.example")),
+        (
+            json!([{ "mailId": "ada@acme.example" }]),
+            Some("ada@acme.example"),
+        ),
+        (json!(""), None),
+        (json!([]), None),
+        (json!({}), None),
+        (json!(null), None),
+    ] {
+        let only = account(json!({ "emailAddress": emails }));
+        assert_eq!(only.address(), expected, "{emails}");
+    }
+}
+
+#[test]
 fn received_time_is_text_or_number() {
     let expected = DateTime::from_timestamp_millis(1_785_032_043_525).expect("a time");
     for time in [json!("1785032043525"), json!(1_785_032_043_525_u64)] {
