@@ -101,7 +101,9 @@ const KEEPALIVES: [(&str, &str); 4] = [
 const RESPONSE_GRACE: Duration = Duration::from_secs(4);
 /// Timeout of the ping that checks a session before use.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// The maximum time that a read waits for a session with the replica before it uses the primary.
+/// The maximum time that a read waits for a session with the replica.
+///
+/// It then uses the primary.
 const REPLICA_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
 /// `statement_timeout` of a read at the replica, in seconds.
 ///

@@ -46,7 +46,9 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest block by a provider's headers: a wrong date must not disable a connection.
 const MAX_BLOCK: TimeDelta = TimeDelta::hours(24);
-/// The interval at which the stated quota is stored; the budget counts calls between two writes.
+/// The interval at which the stated quota is stored.
+///
+/// The budget counts calls between two writes.
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(500);
 /// The maximum number of budgets with remembered observations; above it, all are dropped.
 const MAX_OBSERVED: usize = 4096;

@@ -107,7 +107,7 @@ async fn push_gives_signals_without_a_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_trashed_before_the_read_is_told() {
+async fn mail_trashed_before_read_is_reported() {
     let system = start(0).await;
     let (account, tenant, _) = connect(&system, "Acme").await;
     lose_pushes(&system).await;

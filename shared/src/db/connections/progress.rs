@@ -103,7 +103,9 @@ macro_rules! effective_interval {
     };
 }
 
-/// A statement that changes inputs of the effective interval, and the route's interval with them.
+/// A statement that changes inputs of the effective interval.
+///
+/// It updates the route's interval as well.
 macro_rules! change_interval {
     ($change:literal) => {
         concat!(

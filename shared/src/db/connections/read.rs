@@ -1,4 +1,4 @@
-//! Reads of connections, each with its route, its refused events and the progress of its backfill.
+//! Reads of connections, each with its route, refused events and backfill progress.
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, JoinType, LockType, Query, SelectStatement};

@@ -23,7 +23,9 @@ macro_rules! abandoned_jobs {
 /// Tenant, kind and payload of a dead-lettered job.
 type DeadLettered = (TenantId, JobKind, Json<serde_json::Value>);
 
-/// Requeues abandoned jobs, or dead-letters those with too many lost attempts; returns how many.
+/// Requeues or dead-letters abandoned jobs and returns their number.
+///
+/// Those with too many lost attempts are dead-lettered.
 pub(super) async fn rescue(db: &Db, worker: WorkerId, held: &[i64]) -> Result<u64, DbError> {
     let error = JobError::worker_lost();
     let mut tx = db.begin_unscoped().await?;

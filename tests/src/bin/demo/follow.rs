@@ -62,7 +62,9 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for all backfills and returns the providers, so that all of them have Signals to show.
+/// Waits for all backfills and returns the providers.
+///
+/// All of them have Signals to show then.
 async fn wait_for_backfills(api: &Api, teams: &[Team]) -> anyhow::Result<BTreeSet<String>> {
     let mut shown = 0;
     loop {

@@ -255,7 +255,7 @@ async fn known_rejected_scope_is_not_called() {
 }
 
 #[tokio::test]
-async fn channels_are_read_again_if_their_set_has_changed() {
+async fn channels_are_read_again_if_set_changed() {
     let (server, cliq) = cliq().await;
     let mut digests = Vec::new();
     let mut cursor = None;
@@ -284,7 +284,7 @@ async fn channels_are_read_again_if_their_set_has_changed() {
 }
 
 #[tokio::test]
-async fn channels_that_the_root_saw_during_a_read_are_read_again() {
+async fn channels_seen_during_read_are_read_again() {
     let (server, cliq) = cliq().await;
     let of = |digest: &str| json!({ "digest": digest });
     let first = json!({ "channels": [channel(1, ago(90), 0)], "next_token": "n" });

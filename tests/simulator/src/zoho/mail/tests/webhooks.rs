@@ -175,7 +175,7 @@ async fn only_incoming_mail_and_tasks_are_delivered() {
 }
 
 #[tokio::test]
-async fn mail_in_the_trash_is_reported_by_the_webhook_only() {
+async fn trashed_mail_is_reported_by_webhook_only() {
     let fixture = fixture(|_| {}).await;
     let (receiver, url) = Receiver::start().await;
     arm(&fixture, &url).await;
