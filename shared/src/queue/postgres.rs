@@ -21,7 +21,7 @@ use self::claim_index::{Candidate, ClaimIndex, Partition};
 use self::completion::{Finalized, Requeued, classify};
 pub(crate) use self::insert::{DELIVERY_ROW_BYTES, insert_jobs};
 use super::job::{ClaimedJob, Finished, JobOutcome};
-use super::job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth};
+use super::job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth, QueueTotals};
 use super::jobs::{CancelOutcome, Job, JobFilter};
 use super::{LEASE_SECONDS, WorkClass};
 use crate::db::page::{Page, PageRequest};
@@ -279,6 +279,10 @@ impl JobQueue for PgJobQueue {
 
     async fn depths(&self) -> Result<Vec<QueueDepth>, DbError> {
         measure::depths(&self.db).await
+    }
+
+    async fn totals(&self, tx: &mut Tx) -> Result<QueueTotals, DbError> {
+        measure::totals(tx).await
     }
 
     async fn waiting_bytes(&self) -> Result<Vec<(TenantId, u64)>, DbError> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use clap::Parser;
 use secrecy::SecretString;
-use tests::live::{Api, Limits, Provider, Report, Terminal, verify};
+use tests::api::{Api, Provider};
+use tests::live::{Limits, Report, Terminal, verify};
 use url::Url;
 
 /// Checks the product with an account at each configured provider.
