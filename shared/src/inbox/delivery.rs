@@ -66,7 +66,7 @@ impl RawDelivery {
         let descriptor = verifier.descriptor();
         let milliseconds = u64::try_from(self.received_at.timestamp_millis()).unwrap_or(0);
         let id = DeliveryId::at(milliseconds);
-        // A connection's own key does not vouch for the accounts that the body names.
+        // A connection's own key does not prove that the connection owns the accounts in the body.
         let is_own_url = self.connection.is_some();
         let named = receipt.routes.iter().filter(|_| !is_own_url);
         let routes = named.enumerate().map(|(number, route)| {

@@ -216,7 +216,7 @@ impl JobQueue for PgJobQueue {
 
     async fn release(&self, worker: WorkerId) -> Result<u64, DbError> {
         let released = sqlx::query(
-            "WITH gone AS (DELETE FROM workers WHERE id = $1) \
+            "WITH removed AS (DELETE FROM workers WHERE id = $1) \
              UPDATE jobs SET state = 'queued', run_at = now(), worker_id = NULL, \
                  lease_token = NULL, attempts = greatest(attempts - 1, 0) \
              WHERE worker_id = $1 AND state = 'running'",

@@ -32,12 +32,12 @@ pub(super) async fn rescue(db: &Db, worker: WorkerId, held: &[i64]) -> Result<u6
     let dead_lettered: Vec<DeadLettered> = sqlx::query_as(concat!(
         "WITH lost AS (",
         abandoned_jobs!(),
-        " AND j.lost_attempts >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
+        " AND j.lost_attempts >= $5 FOR UPDATE SKIP LOCKED), removed AS ( \
              DELETE FROM jobs j USING lost \
              WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id RETURNING j.* \
          ), archived AS (",
         archive_jobs!("'dead'", "$4"),
-        ") SELECT tenant_id, kind, payload FROM gone"
+        ") SELECT tenant_id, kind, payload FROM removed"
     ))
     .bind(worker)
     .bind(held)
