@@ -153,7 +153,7 @@ async fn list_that_ignores_its_bounds_ends() {
 }
 
 #[tokio::test]
-async fn run_reads_only_chats_with_news() {
+async fn run_reads_only_changed_chats() {
     let (server, cliq) = cliq().await;
     hold_chats(&server, times(350), true).await;
     let pages = read_all(&cliq, "chats", &Value::Null, None).await;

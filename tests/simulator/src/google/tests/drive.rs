@@ -362,7 +362,7 @@ async fn batch_answers_each_request_in_its_part() {
 }
 
 #[tokio::test]
-async fn quota_refuses_with_the_recorded_body() {
+async fn quota_rejects_with_the_recorded_body() {
     let fixture = fixture(StatusCode::OK).await;
     let tokens = fixture.connect(0, SCOPE).await;
     let quotas = json!({ "quotas": {

@@ -213,7 +213,7 @@ async fn requests_need_token_scope_and_own_account() {
 }
 
 #[tokio::test]
-async fn granted_scope_is_refused_at_use() {
+async fn granted_scope_is_rejected_at_use() {
     let fixture = fixture(|_| {}).await;
     let settings = json!({ "refused_scopes": ["ZohoMail.messages.READ"] });
     fixture.control("zoho/settings", settings).await;

@@ -158,7 +158,7 @@ async fn eleventh_refresh_in_ten_minutes_is_rejected() {
 }
 
 #[tokio::test]
-async fn sixth_refresh_token_in_a_minute_is_refused() {
+async fn sixth_refresh_token_in_a_minute_is_rejected() {
     let fixture = fixture().await;
     for _ in 0..5 {
         assert!(fixture.connect(0).await["refresh_token"].is_string());
