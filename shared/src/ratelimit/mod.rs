@@ -108,7 +108,7 @@ impl PostgresRateLimiter {
         }
     }
 
-    fn refuse(&self, charge: &Charge<'_>, after: Duration, scope: LimitScope) -> RateLimited {
+    fn reject(&self, charge: &Charge<'_>, after: Duration, scope: LimitScope) -> RateLimited {
         let after = TimeDelta::from_std(after).unwrap_or(MAX_BLOCK);
         RateLimited {
             retry_at: self.clock.0.now() + after,
@@ -123,7 +123,7 @@ impl PostgresRateLimiter {
         provider: &'static str,
         charge: &Charge<'_>,
     ) -> Result<Permit, RateLimited> {
-        let retry_soon = || self.refuse(charge, RETRY_INTERVAL, LimitScope::Account);
+        let retry_soon = || self.reject(charge, RETRY_INTERVAL, LimitScope::Account);
         let Some(policy) = self.policies.get(provider) else {
             tracing::error!(
                 provider,
@@ -144,7 +144,7 @@ impl PostgresRateLimiter {
             let scope = budget.limit.scope;
             if let Some(tenant) = budget.share_of(charge) {
                 let share = self.budget.share(provider, tenant).await;
-                let share = share.ok_or_else(|| self.refuse(charge, RETRY_INTERVAL, scope))?;
+                let share = share.ok_or_else(|| self.reject(charge, RETRY_INTERVAL, scope))?;
                 self.take(provider, &share, budget, charge, deadline)
                     .await?;
             }
@@ -179,7 +179,7 @@ impl PostgresRateLimiter {
                 }
                 Decision::Wait(wait, scope) => self.wait(charge, wait, deadline, scope).await?,
                 Decision::Unavailable => {
-                    return Err(self.refuse(charge, RETRY_INTERVAL, LimitScope::Account));
+                    return Err(self.reject(charge, RETRY_INTERVAL, LimitScope::Account));
                 }
             }
         }
@@ -232,7 +232,7 @@ impl PostgresRateLimiter {
         scope: LimitScope,
     ) -> Result<(), RateLimited> {
         if Instant::now() + wait > deadline {
-            return Err(self.refuse(charge, wait, scope));
+            return Err(self.reject(charge, wait, scope));
         }
         sleep(wait).await;
         Ok(())
@@ -315,7 +315,7 @@ impl RateLimiter for PostgresRateLimiter {
         }
         let waited = started.elapsed();
         let delay = match &outcome {
-            Err(_) => Some("refused"),
+            Err(_) => Some("rejected"),
             // A shorter time is that of the query itself.
             Ok(_) if waited > Duration::from_millis(20) => Some("waited"),
             Ok(_) => None,

@@ -48,7 +48,7 @@ impl HttpError {
     /// The value of the metric's label `status`.
     pub(super) const fn code(&self) -> &'static str {
         match self {
-            Self::RateLimited(_) => "refused",
+            Self::RateLimited(_) => "rejected",
             Self::Egress { .. } => "egress",
             Self::Timeout(_) => "timeout",
             Self::Connect(_) => "connect",
