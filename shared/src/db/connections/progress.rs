@@ -65,10 +65,10 @@ pub async fn record_progress(
              last_sync_at = CASE WHEN $6::boolean IS NULL THEN last_sync_at ELSE now() END, \
              backfilled_at = CASE WHEN $6 THEN coalesce(backfilled_at, now()) \
                              ELSE backfilled_at END, \
-             settled_through = ",
-        below_watermark!("complete_through", "settled_through"),
-        ", settled_reconciled_through = ",
-        below_watermark!("reconciled_through", "settled_reconciled_through"),
+             previous_complete_through = ",
+        below_watermark!("complete_through", "previous_complete_through"),
+        ", previous_reconciled_through = ",
+        below_watermark!("reconciled_through", "previous_reconciled_through"),
         ", \
              complete_through = greatest(complete_through, $3), \
              reconciled_through = greatest(reconciled_through, $4), \
