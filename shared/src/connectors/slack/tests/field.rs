@@ -37,7 +37,7 @@ fn changed_event(edited: Option<&str>, previously: Option<&str>) -> Value {
 }
 
 #[test]
-fn unfurl_of_edited_message_is_no_edit() {
+fn slack_unfurl_of_old_edited_message_is_ignored() {
     for (edited, previously, facts) in [
         (Some("1600000100.000000"), None, 1),
         (Some("1600000100.000000"), Some("1600000050.000000"), 1),
