@@ -420,7 +420,7 @@ impl State {
             running: depths.iter().map(|depth| depth.running).sum(),
             oldest_seconds: depths
                 .iter()
-                .fold(0.0, |oldest, depth| oldest.max(depth.oldest_seconds)),
+                .fold(0.0_f64, |oldest, depth| oldest.max(depth.oldest_seconds)),
             dead: count(self.finished.values().filter(is_dead).count()),
         }
     }
