@@ -1,6 +1,5 @@
-//! The body of every error response: problem details (RFC 9457).
-//!
-//! It also has `code`, `message`, `details` and `retry_after`.
+//! The body of every error response: RFC 9457 problem details with `code`, `message`, `details`
+//! and `retry_after`.
 //!
 //! Clients receive fixed texts. Internal errors are logged where they become a problem, and
 //! never reach the body.

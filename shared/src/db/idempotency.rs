@@ -1,6 +1,6 @@
-//! Stored responses to requests with an `Idempotency-Key`.
+//! Stored responses to requests with an `Idempotency-Key`, returned when a request is repeated.
 //!
-//! A repeated request receives the stored response. The response is stored in the transaction of the request. The primary key decides between two
+//! The response is stored in the transaction of the request. The primary key decides between two
 //! concurrent requests: one is rolled back and returns the response of the other.
 
 use sea_orm::ActiveValue::Set;

@@ -39,7 +39,7 @@ pub struct ResealReport {
     pub unknown: u64,
 }
 
-/// The columns of [`SealedKind::Tokens`], with the holder and field that bind their values.
+/// The columns of [`SealedKind::Tokens`], with the holder and field that their values are bound to.
 const TOKENS: &str = "SELECT tenant_id, connection_id, holder, 'access_token' AS field, \
         access_token AS sealed FROM credentials WHERE tenant_id = ANY ($1) \
     UNION ALL SELECT tenant_id, connection_id, holder, 'refresh_token', refresh_token \

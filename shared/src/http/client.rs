@@ -125,7 +125,7 @@ impl Outbound {
                 .admit(self.shared.provider, charge)
                 .await
                 .map_err(|limited| {
-                    Span::current().record("error.type", "rejected");
+                    Span::current().record("error.type", "refused");
                     HttpError::RateLimited(limited)
                 })?;
             let started = Instant::now();
