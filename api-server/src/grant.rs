@@ -16,12 +16,14 @@ use crate::state::AppState;
 /// The server ends a transaction that is idle for ten seconds, and the lock with it.
 pub(crate) const REVOKE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The locks of grants at a time: each holds a session of the pool during a call to a provider.
+/// The number of grants that may be locked at a time.
+///
+/// Each lock holds a session of the pool during a call to a provider.
 static LOCKS: Semaphore = Semaphore::const_new(2);
 
-/// Revokes a grant at its provider unless a connection uses it; returns whether it was revoked.
+/// Revokes a grant at its provider unless a connection uses it.
 ///
-/// A connection that begins to use it meanwhile fails, because the revocation ends its tokens too.
+/// Returns whether it was revoked. A connection that begins to use it meanwhile fails, because the revocation ends its tokens too.
 pub(crate) async fn revoke_unless_used(
     app: &AppState,
     connector: &dyn Connector,

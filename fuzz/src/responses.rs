@@ -252,7 +252,7 @@ impl ConnectorHarness {
                 };
                 connector.revoke(&grant).await.ok();
             }
-            "look_up" => {
+            "resolve_directory" => {
                 let keys = [
                     (DirectoryKind::User, "U0ADA"),
                     (DirectoryKind::Bot, "B0BOT"),

@@ -26,7 +26,7 @@ pub const OPERATOR_TOKEN: &str = "an-operators-token-of-32-characters-or-more";
 /// Database URL that fails immediately.
 const DATABASE_URL: &str = "postgres://poblysh@localhost/poblysh?host=/nonexistent";
 
-/// A running server with a client connection.
+/// A running server with the socket of a client.
 struct Server {
     address: SocketAddr,
     connection: Option<SendRequest<Full<Bytes>>>,

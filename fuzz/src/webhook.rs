@@ -70,7 +70,9 @@ pub fn is_signed(headers: &HeaderMap, name: &str, body: &[u8]) -> bool {
     secrets.any(|secret| sent == Some(signature::body_signature(secret, body).as_str()))
 }
 
-/// Key source that returns [`provider::WEBHOOK_SECRETS`] and one public key for every connection.
+/// Key source with the same secrets and public key for every connection.
+///
+/// The secrets are [`provider::WEBHOOK_SECRETS`].
 struct Secrets;
 
 #[async_trait]

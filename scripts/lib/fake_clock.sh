@@ -6,7 +6,7 @@
 #   fake_clock_run COMMAND…        runs a command and its children under the clock
 #   fake_clock_stop                removes the clock once its last process has ended
 # After fake_clock_start, FAKE_CLOCK is the prefix that runs a command under the clock.
-# FAKE_CLOCK is empty while there is no clock.
+# FAKE_CLOCK is empty without a clock.
 
 FAKE_CLOCK=()
 FAKE_CLOCK_LIBRARY=""

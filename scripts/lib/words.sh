@@ -45,7 +45,7 @@ words_are_plain() {
         case $path in
             scripts/lib/words/* | CHANGELOG.md | *.snap) ;;
             *.rs | *.sql) prose+=("$path") code+=("$path") ;;
-            *.md | *.sh | scripts/*) prose+=("$path") ;;
+            *.md | *.sh | *.mjs | *.py | *.toml | *.yml | .env.example | scripts/*) prose+=("$path") ;;
         esac
     done
     while IFS=$'\t' read -r pattern proposal; do

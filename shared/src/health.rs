@@ -1,4 +1,4 @@
-//! The health of a connection: one state, its reason, an explanation and the action that helps.
+//! The health of a connection: state, reason, explanation and the action that helps.
 //!
 //! [`assess`] derives the reason from stored facts, [`Health::explain`] derives the sentence and the
 //! action from the reason. Both are pure, so that the API, metrics and events show the same health.

@@ -70,7 +70,7 @@ await described("GET", events, 200, { query: { singleEvents: true, orderBy: "sta
 await described("GET", events, 200, { query: { maxAttendees: 1 } });
 await described("GET", `calendars/${colleague}/events`, 200);
 await described("GET", events, 400, { query: { syncToken: token, q: "a" } });
-await described("GET", "calendars/nobody@else.example/events", 404);
+await described("GET", "calendars/unknown@else.example/events", 404);
 await control("google_calendar/cursors", { expire: place.admin });
 await described("GET", events, 410, { query: { syncToken: token } });
 await described("GET", `${events}/${single.id}`, 200);

@@ -128,7 +128,7 @@ def _():
     assert channel["kind"] == "api#channel" and channel["expiration"].isdigit()
     for _ in range(4):
         place.act("file.created")
-    pushes = receiver.settled()
+    pushes = receiver.delivered()
     headers = [{name.lower(): value for name, value in one.items()} for one, _body in pushes]
     assert [one["x-goog-resource-state"] for one in headers] == ["sync", "change"]
     assert {one["x-goog-channel-token"] for one in headers} == {"secret"}
@@ -137,7 +137,7 @@ def _():
     refused(400, client.changes().watch(pageToken=start, body=body), "channelIdNotUnique")
     client.channels().stop(body={"id": channel["id"], "resourceId": channel["resourceId"]}).execute()
     place.act("file.created")
-    assert len(receiver.settled()) == 2
+    assert len(receiver.delivered()) == 2
     refused(404, client.channels().stop(body={"id": channel["id"], "resourceId": channel["resourceId"]}))
     settings(coalesce_milliseconds=50)
 

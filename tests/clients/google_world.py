@@ -104,7 +104,7 @@ class Receiver:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/push"
 
-    def settled(self):
+    def delivered(self):
         """The received pushes after all deliveries."""
         control("quiesce", {"timeout_seconds": 30})
         return list(self.received)

@@ -13,7 +13,7 @@ import { control } from "./simulator.mjs";
 const place = await organization("google_drive", "googleapis", { history: 40 });
 const scope = [...IDENTITY, METADATA];
 
-// The web client, told where the simulator is.
+// The web client, with the addresses of the simulator.
 function webClient() {
   return new OAuth2Client({
     clientId: google.clientId,

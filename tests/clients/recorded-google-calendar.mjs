@@ -9,7 +9,7 @@ const folder = `${process.env.POBLYSH_FIXTURES}/google/recorded/compass/calendar
 // Texts that a person may add.
 const OPTIONAL = ["description", "location"];
 
-// What a row is, with the names of its fields.
+// The kind of a row, with the names of its fields.
 function shape(row) {
   const suffix = row.id.match(/_(R?)\d{8}(T\d{6}Z?)?$/);
   const place = suffix === null ? "series" : suffix[1] === "R" ? "part" : "instance";

@@ -40,7 +40,7 @@ const gaps = {
                 ...Object.fromEntries(["client_id", "client_secret", "code", "redirect_uri", "refresh_token"].map((name) => [name, text])),
               },
               required: ["grant_type", "client_id", "client_secret"],
-              // What each grant needs.
+              // The fields that each type of grant needs.
               oneOf: [{ required: ["code", "redirect_uri"] }, { required: ["refresh_token"] }],
             },
           },

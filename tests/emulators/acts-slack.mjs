@@ -223,10 +223,10 @@ export class SlackActs {
   async actWithoutWebhooks() {
     this.ledger.setWay(POLL);
     const { plans: channel } = this;
-    const { ts } = await this.post("alice", "Is anybody there?");
+    const { ts } = await this.post("alice", "Is the office open?");
     await this.post("bob", "I am.", { thread: ts });
     await this.post("bob", "Or green after all?", { thread: this.first });
-    await this.edit("alice", ts, "Is anybody still there?");
+    await this.edit("alice", ts, "Is the office still open?");
     await this.react("bob", ts, "wave");
     await this.postAndDelete("bob");
     await this.post("admin", "The heating is off", { channel: GENERAL });

@@ -1,4 +1,4 @@
-// The actions in an emulator, and the Signals that they must give.
+// The actions in an emulator, and the Signals expected of them.
 import { setTimeout as sleep } from "node:timers/promises";
 
 // The ways by which a fact reaches the product.
@@ -40,7 +40,7 @@ export class Ledger {
     return answer;
   }
 
-  // A list has the present title of an object, for facts of any time.
+  // Sets the title that lists report for an object: its present one, for facts of any time.
   retitle(type, id, title) {
     for (const { way, expected } of this.acts) {
       if (way === WEBHOOK) continue;

@@ -14,7 +14,9 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The crates whose files are checked, by folder.
 const CRATES: [&str; 4] = ["shared", "api-server", "webhook-ingress", "sync-worker"];
 
-/// The modules of the crate `shared`, from the ground up. A module uses those of lower layers only.
+/// The modules of the crate `shared`, from the lowest layer up.
+///
+/// A module uses modules of lower layers only.
 const LAYERS: [&[&str]; 7] = [
     &["clock", "config", "model", "problem"],
     &["crypto", "health", "telemetry"],

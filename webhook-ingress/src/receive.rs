@@ -215,7 +215,7 @@ async fn handle(
                 match outcome {
                     StoreOutcome::New => "accepted",
                     StoreOutcome::DigestOnly => "digest_only",
-                    StoreOutcome::Duplicate | StoreOutcome::Refused => "duplicate",
+                    StoreOutcome::Duplicate | StoreOutcome::Rejected => "duplicate",
                 },
             );
             Ok(acknowledge(acknowledgement))

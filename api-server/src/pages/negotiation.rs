@@ -25,7 +25,7 @@ pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
     html > 0 && html >= json
 }
 
-/// The weight of a media range in thousandths, as RFC 9110 (12.4.2) defines it; 0 if malformed.
+/// The weight of a media range in thousandths (RFC 9110, 12.4.2); 0 if malformed.
 fn quality(parameter: &str) -> Option<u32> {
     let (name, value) = parameter.split_once('=')?;
     if !name.trim().eq_ignore_ascii_case("q") {

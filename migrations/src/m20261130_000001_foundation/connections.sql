@@ -32,14 +32,14 @@ CREATE TABLE connections (
     backfilled_at              timestamptz,
     -- Every fact of the time before `complete_through` is stored, by the transaction `complete_tx`
     -- or an earlier one. Readers use it once that transaction is below the feed's watermark, and
-    -- its previous value, `settled_through`, until then. `reconciled_through` and
-    -- `settled_reconciled_through` are the same pair for the reconciliation pass. Each is the
+    -- its previous value, `previous_complete_through`, until then. `reconciled_through` and
+    -- `previous_reconciled_through` are the same pair for the reconciliation pass. Each is the
     -- least of the connection's streams; `held_back_by` names the stream that holds them back.
     complete_through           timestamptz,
     complete_tx                xid8,
-    settled_through            timestamptz,
+    previous_complete_through  timestamptz,
     reconciled_through         timestamptz,
-    settled_reconciled_through timestamptz,
+    previous_reconciled_through timestamptz,
     held_back_by               json,
     -- Facts that a read found without a delivery: in total, and since the end of the last run; and
     -- how many times the poll interval is halved because of them.

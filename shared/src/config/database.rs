@@ -64,7 +64,7 @@ impl Process {
         }
     }
 
-    const fn default_connections(self) -> u32 {
+    const fn default_sessions(self) -> u32 {
         match self {
             Self::Api | Self::Worker => 8,
             Self::Ingress => 4,
@@ -84,7 +84,7 @@ pub struct DatabaseConfig {
     /// Whether a pooler in between assigns sessions per transaction.
     pub is_pooled: bool,
     /// The maximum number of sessions of the process.
-    pub max_connections: u32,
+    pub max_sessions: u32,
 }
 
 impl DatabaseConfig {
@@ -92,13 +92,13 @@ impl DatabaseConfig {
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let url = reader.required_secret("DATABASE_URL");
         check(reader, "DATABASE_URL", &url);
-        let max_connections = reader.within("DATABASE_MAX_CONNECTIONS", 4, 1, 1000);
+        let max_sessions = reader.within("DATABASE_MAX_SESSIONS", 4, 1, 1000);
         Self {
             url,
             read_url: None,
             listen_url: None,
             is_pooled: false,
-            max_connections,
+            max_sessions,
         }
     }
 
@@ -120,18 +120,14 @@ impl DatabaseConfig {
         };
         let read_url = optional(Process::Api, "API_READ_DATABASE_URL");
         let listen_url = optional(Process::Worker, "WORKER_LISTEN_DATABASE_URL");
-        let max_connections = reader.within(
-            "DATABASE_MAX_CONNECTIONS",
-            process.default_connections(),
-            1,
-            1000,
-        );
+        let max_sessions =
+            reader.within("DATABASE_MAX_SESSIONS", process.default_sessions(), 1, 1000);
         Self {
             url,
             read_url,
             listen_url,
             is_pooled: is_pooled(reader),
-            max_connections,
+            max_sessions,
         }
     }
 }
@@ -186,16 +182,14 @@ mod tests {
         let worker = read(&pairs, Process::Worker).expect("valid");
         assert_eq!(worker.url.expose_secret(), "postgres://worker@h/db");
         assert!(worker.read_url.is_none());
-        assert_eq!(worker.max_connections, 8);
+        assert_eq!(worker.max_sessions, 8);
 
         let api = read(&pairs, Process::Api).expect("valid");
         assert_eq!(api.url.expose_secret(), "postgres://owner@h/db");
         assert!(api.read_url.is_some());
 
         assert_eq!(
-            read(&pairs, Process::Ingress)
-                .expect("valid")
-                .max_connections,
+            read(&pairs, Process::Ingress).expect("valid").max_sessions,
             4
         );
     }
@@ -238,7 +232,7 @@ mod tests {
     fn zero_connections_are_rejected() {
         let pairs = [
             ("POBLYSH_DATABASE_URL", "postgres://h/db"),
-            ("POBLYSH_DATABASE_MAX_CONNECTIONS", "0"),
+            ("POBLYSH_DATABASE_MAX_SESSIONS", "0"),
         ];
         assert!(read(&pairs, Process::Api).is_err());
     }

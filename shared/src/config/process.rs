@@ -75,13 +75,15 @@ impl ApiConfig {
 /// Settings of the webhook-ingress.
 #[derive(Debug, Clone)]
 pub struct IngressConfig {
-    /// The maximum number of bytes of deliveries that wait to be processed; above it, deliveries
-    /// are rejected.
+    /// The maximum number of bytes of deliveries that wait to be processed.
+    ///
+    /// Above it, deliveries are rejected.
     pub backlog_bytes: u64,
     /// The same limit for one tenant.
     pub tenant_backlog_bytes: u64,
-    /// The maximum number of bytes of unmatched deliveries of one account; above it, only digests
-    /// are kept.
+    /// The maximum number of bytes of unmatched deliveries of one account.
+    ///
+    /// Above it, only digests are kept.
     pub unmatched_account_bytes: u64,
     /// The same limit for all accounts together.
     pub unmatched_bytes: u64,

@@ -59,7 +59,7 @@ impl Gmail {
         if app.topic.is_some() && app.pushes.is_none() {
             tracing::warn!(
                 provider = SLUG,
-                "a topic is set and no service account, rejecting all webhooks"
+                "no service account of the push subscription is set, rejecting all webhooks"
             );
         }
         let pushes = app.pushes.clone();

@@ -14,6 +14,9 @@
 //!    `verify_push` and `handle_push`. A push only wakes up its stream.
 //!
 //! A product without channels (Gmail) leaves out 4 and 5.
+//!
+//! The methods of the products that only call the family stay: they are the summary of a connector,
+//! and each product leaves out or replaces some of them.
 
 mod auth;
 mod channels;

@@ -250,7 +250,9 @@ impl<C: TokenClient> TokenEndpoint<'_, C> {
         response.map_err(|error| self.dialect.map_exchange_error(error))
     }
 
-    /// Refreshes a grant's tokens. The response may lack a refresh token: the current one is valid.
+    /// Refreshes a grant's tokens.
+    ///
+    /// If the response has no refresh token, the current one remains valid.
     pub(super) async fn refresh(
         &self,
         operation: &'static str,

@@ -72,7 +72,7 @@ impl From<HttpError> for ApiError {
 }
 
 impl ApiError {
-    /// Returns whether the response has this status and is no rate limit.
+    /// Returns whether the response has this status and is not a rate limit.
     pub(super) fn is(&self, status: StatusCode) -> bool {
         self.status == Some(status) && !matches!(self.cause, ConnectorError::RateLimited { .. })
     }

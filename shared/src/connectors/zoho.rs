@@ -14,7 +14,7 @@
 //!    `ApiError::code` is Zoho's code.
 //!
 //! Each consent has a refresh token of its own, and a revocation ends that token only. So
-//! connections of one person share no grant, and there is no key of one.
+//! connections of one person share no grant, and `grant_key` stays `None`.
 
 mod auth;
 mod client;

@@ -21,8 +21,9 @@ use crate::telemetry::names;
 const LEASE_TTL: Duration = Duration::from_secs(45);
 /// A token that expires sooner than this is refreshed before use.
 const EXPIRY_MARGIN: TimeDelta = TimeDelta::minutes(1);
-/// Pauses between checks of another process's refresh; each is twice as long as the one before.
+/// The first pause between checks of another process's refresh; each next one is twice as long.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// The longest of these pauses.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Refreshes of other callers that a caller waits for in a row.
 const MAX_SHARED_REFRESHES: usize = 3;

@@ -52,7 +52,9 @@ impl Credentials {
     }
 }
 
-/// The context that a sealed token is bound to: it cannot be decrypted in another row or column.
+/// The context that a sealed token is bound to.
+///
+/// The token cannot be decrypted in another row or column.
 fn context<'a>(
     scope: &TenantScope,
     key: &CredentialKey,

@@ -40,8 +40,7 @@ pub struct StreamCursor {
     pub version: i64,
     /// The floor: facts from before are never reported.
     pub backfill_from: DateTime<Utc>,
-    /// The lower bound of the read that replaces its expired cursor; `None` if it reads from the
-    /// floor.
+    /// The lower bound of the read that replaces its expired cursor; without it, the floor.
     pub resync_from: Option<DateTime<Utc>>,
     /// The upper bound of the run that has begun to read it and has not finished.
     pub pending_upper_bound: Option<DateTime<Utc>>,
@@ -273,9 +272,9 @@ pub async fn defer(
     Ok(())
 }
 
-/// Resets the cursor of a stream: the next run reads from `resync_from`, without it from the floor.
+/// Resets the cursor of a stream.
 ///
-/// Facts that are stored already are deduplicated.
+/// The next run reads from `resync_from`; without it, from the floor. Facts that are stored already are deduplicated.
 pub async fn restart(
     tx: &mut Tx,
     scope: &TenantScope,

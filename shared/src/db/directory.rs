@@ -3,7 +3,9 @@
 use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_json};
 use crate::model::{ConnectionId, DirectoryEntry, DirectoryKey, DirectoryKind};
 
-/// The time for which a name is cached; a rename that the provider reports is stored immediately.
+/// The time for which a name is cached.
+///
+/// A rename that the provider reports is stored immediately.
 const NAME_TTL_SECONDS: f64 = 24.0 * 3600.0;
 /// The time for which the absence of a name is cached.
 const MISSING_NAME_TTL_SECONDS: f64 = 600.0;

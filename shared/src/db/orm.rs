@@ -127,8 +127,10 @@ fn of_tenant<E: Scoped>(scope: &TenantScope) -> Expr {
     E::TENANT.eq(scope.tenant_id())
 }
 
-/// Selects rows of any tenant: for operators, for the row that the hash of a secret selects, for
-/// pending connections, whose tenant is not known yet, and from tables without tenant data.
+/// Selects rows of any tenant.
+///
+/// For operators, for the row that the hash of a secret selects, for pending connections, whose
+/// tenant is not known yet, and for tables without tenant data.
 #[expect(clippy::disallowed_methods, reason = "the other finders begin here")]
 pub(super) fn across_tenants<E: EntityTrait>() -> Select<E> {
     E::find()

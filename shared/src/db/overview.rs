@@ -26,41 +26,22 @@ pub async fn count_connections(tx: &mut Tx) -> Result<Vec<ConnectionCount>, DbEr
     .await?)
 }
 
-/// The state of queue, workers and feed.
+/// The state of workers and feed.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct Service {
     /// The time of the read.
     pub now: DateTime<Utc>,
-    /// Queued jobs that are due.
-    pub due: i64,
-    /// Queued jobs that are due later.
-    pub scheduled: i64,
-    /// Running jobs.
-    pub running: i64,
-    /// The age of the oldest due job, in seconds; 0 without one.
-    pub oldest_seconds: f64,
-    /// Dead-lettered jobs within their retention.
-    pub dead: i64,
     /// Workers with a valid heartbeat.
     pub workers: i64,
     /// How far the feed's watermark is behind, in seconds; `None` without a measurement.
     pub feed_lag_seconds: Option<f64>,
 }
 
-/// Reads the state of queue, workers and feed.
+/// Reads the state of workers and feed.
 pub async fn read_service(tx: &mut Tx) -> Result<Service, DbError> {
     Ok(sqlx::query_as(
-        "SELECT now() AS now, j.*, w.*, \
-             (SELECT count(*) FROM job_history WHERE state = 'dead') AS dead \
-         FROM (SELECT count(*) FILTER (WHERE state = 'queued' AND run_at <= now()) AS due, \
-                 count(*) FILTER (WHERE state = 'queued' AND run_at > now()) AS scheduled, \
-                 count(*) FILTER (WHERE state = 'running') AS running, \
-                 coalesce(extract(epoch FROM now() - min(run_at) \
-                     FILTER (WHERE state = 'queued' AND run_at <= now())), 0)::float8 \
-                     AS oldest_seconds \
-             FROM jobs) j, \
-             (SELECT count(*) AS workers, max(feed_lag_seconds) AS feed_lag_seconds \
-             FROM workers WHERE expires_at > now()) w",
+        "SELECT now() AS now, count(*) AS workers, max(feed_lag_seconds) AS feed_lag_seconds \
+         FROM workers WHERE expires_at > now()",
     )
     .fetch_one(&mut **tx)
     .await?)

@@ -101,7 +101,9 @@ const KEEPALIVES: [(&str, &str); 4] = [
 const RESPONSE_GRACE: Duration = Duration::from_secs(4);
 /// Timeout of the ping that checks a session before use.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// The maximum time that a read waits for a session with the replica before it uses the primary.
+/// The maximum time that a read waits for a session with the replica.
+///
+/// It then uses the primary.
 const REPLICA_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
 /// `statement_timeout` of a read at the replica, in seconds.
 ///
@@ -161,7 +163,7 @@ impl Db {
             Some(url) => {
                 let direct = DatabaseConfig {
                     is_pooled: false,
-                    max_connections: 1,
+                    max_sessions: 1,
                     ..config.clone()
                 };
                 let (url, seconds) = (url.expose_secret(), role.statement_seconds());
@@ -198,7 +200,7 @@ impl Db {
         let is_pooled = config.is_pooled;
         let checked_policy = Arc::clone(&policy);
         let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
+            .max_connections(config.max_sessions)
             .acquire_timeout(acquire_timeout)
             .idle_timeout(Duration::from_mins(5))
             .test_before_acquire(false)
@@ -223,7 +225,7 @@ impl Db {
             })
             .connect_lazy_with(options);
         // Each holder may use half of the pool, but never all of a pool with several sessions.
-        let share = usize::try_from(config.max_connections.div_ceil(2)).unwrap_or(usize::MAX);
+        let share = usize::try_from(config.max_sessions.div_ceil(2)).unwrap_or(usize::MAX);
         let shares =
             (role == Role::Api).then(|| Arc::new(Shares::new(share.max(1), acquire_timeout)));
         Ok(Self {

@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::error::is_lost;
 use super::{DbError, TenantScope};
 
-/// Timeout of a COMMIT or ROLLBACK in the background; afterwards the session is closed instead.
+/// Timeout of a COMMIT or ROLLBACK in the background, after which the session is closed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The rules by which a process uses its sessions.

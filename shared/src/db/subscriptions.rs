@@ -70,7 +70,7 @@ pub async fn add_desired(
     Ok(())
 }
 
-/// Marks the subscriptions that a complete pass of the root stream did not list as not desired.
+/// Marks subscriptions that a complete pass of the root stream did not list as not desired.
 ///
 /// `listed_at` is the upper bound of that pass.
 pub async fn retire_unlisted(

@@ -334,7 +334,7 @@ mod tests {
             read_url: None,
             listen_url: None,
             is_pooled: false,
-            max_connections: 4,
+            max_sessions: 4,
         };
         let db = Db::open(&config, Role::Ingress).expect("a URL");
         ConnectionKeys::new(db, None)

@@ -66,7 +66,7 @@ impl RawDelivery {
         let descriptor = verifier.descriptor();
         let milliseconds = u64::try_from(self.received_at.timestamp_millis()).unwrap_or(0);
         let id = DeliveryId::at(milliseconds);
-        // A connection's own key proves nothing about the accounts that the body names.
+        // A connection's own key does not prove that the connection owns the accounts in the body.
         let is_own_url = self.connection.is_some();
         let named = receipt.routes.iter().filter(|_| !is_own_url);
         let routes = named.enumerate().map(|(number, route)| {
@@ -119,7 +119,7 @@ impl VerifiedDelivery {
 
 /// The stored headers, as a JSON object.
 ///
-/// Signatures are not stored: they prove nothing later, and a stored one could be replayed.
+/// Signatures are not stored: nothing verifies them later, and a stored one could be replayed.
 fn stored_headers(headers: &HeaderMap, kept: &[&str]) -> String {
     let mut object = serde_json::Map::new();
     for name in kept {

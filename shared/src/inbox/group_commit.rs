@@ -172,7 +172,7 @@ async fn write(db: Db, notifier: Notifier, config: InboxConfig, queue: Arc<Intak
                 notifier.notify();
                 for (responder, outcome) in responders.into_iter().zip(outcomes) {
                     let response = match outcome {
-                        StoreOutcome::Refused => Err(InboxError::Backlogged),
+                        StoreOutcome::Rejected => Err(InboxError::Backlogged),
                         outcome => Ok(outcome),
                     };
                     // A request that has timed out is sent again and found to be a duplicate.

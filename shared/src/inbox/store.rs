@@ -19,7 +19,7 @@ pub enum StoreOutcome {
     /// It is new and unmatched, but above the quota: only its dedupe id is durable.
     DigestOnly,
     /// Its tenant's share of the backlog is used up; nothing was written.
-    Refused,
+    Rejected,
 }
 
 /// The quotas' state as last measured before a batch is stored.
@@ -51,8 +51,8 @@ pub async fn store(
         include_str!("store.sql"),
         ", queued AS (",
         insert_jobs!(),
-        ") SELECT ord, false AS refused, bool_and(digest_only) AS digest_only FROM chosen \
-           GROUP BY ord UNION ALL SELECT ord, true, false FROM routed WHERE refused"
+        ") SELECT ord, false AS rejected, bool_and(digest_only) AS digest_only FROM chosen \
+           GROUP BY ord UNION ALL SELECT ord, true, false FROM routed WHERE rejected"
     ))
     .bind(batch.iter().map(|d| d.id).collect::<Vec<_>>())
     .bind(batch.iter().map(|d| d.received_at).collect::<Vec<_>>())
@@ -113,9 +113,9 @@ pub async fn store(
             continue;
         };
         // One rejected route rejects the delivery: when it is sent again, the others are duplicates.
-        if row.try_get("refused")? {
-            *outcome = StoreOutcome::Refused;
-        } else if *outcome != StoreOutcome::Refused {
+        if row.try_get("rejected")? {
+            *outcome = StoreOutcome::Rejected;
+        } else if *outcome != StoreOutcome::Rejected {
             *outcome = if row.try_get("digest_only")? {
                 StoreOutcome::DigestOnly
             } else {

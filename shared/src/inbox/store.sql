@@ -23,7 +23,7 @@ WITH input AS (
         CASE WHEN r.tenant_id IS NULL AND w.several THEN i.dedupe_id || '@' || w.route
              ELSE i.dedupe_id END AS dedupe_id,
         coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') AS tenant_id,
-        coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') = ANY ($17::uuid[]) AS refused,
+        coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') = ANY ($17::uuid[]) AS rejected,
         r.connection_id
     FROM requested_routes w
     JOIN input i ON i.ord = w.ord
@@ -40,7 +40,7 @@ WITH input AS (
     ) r ON true
 ), fresh AS (
     INSERT INTO delivery_dedup (tenant_id, provider, dedupe_id, received_at)
-    SELECT tenant_id, provider, dedupe_id, min(received_at) FROM routed WHERE NOT refused
+    SELECT tenant_id, provider, dedupe_id, min(received_at) FROM routed WHERE NOT rejected
     GROUP BY tenant_id, provider, dedupe_id
     ORDER BY tenant_id, provider, dedupe_id
     ON CONFLICT DO NOTHING

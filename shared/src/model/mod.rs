@@ -1,5 +1,4 @@
-//! The types that all layers share: ids, accounts, streams, subscriptions, jobs, limit scopes and
-//! drafts of Signals.
+//! The types that all layers share: ids, accounts, streams, jobs, drafts of Signals.
 //!
 //! They depend on no other module. Layers above combine them: connectors produce them, the database
 //! stores them, the queue carries them.

@@ -1,5 +1,6 @@
-//! A Signal as connectors build it, with the invariants of all providers: empty names are absent,
-//! links are http or https, no time is in the future.
+//! A Signal as connectors build it, with the invariants of all providers.
+//!
+//! Empty names are absent, links are http or https, no time is in the future.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -39,8 +40,9 @@ impl TimestampSource {
 pub struct SignalDraft {
     /// The type of the fact.
     pub kind: SignalKind,
-    /// The fact's identity within tenant and source, with the provider as prefix, such as
-    /// `github:issue:42:created`.
+    /// The fact's identity within tenant and source.
+    ///
+    /// It begins with the provider, such as `github:issue:42:created`.
     pub dedupe_key: String,
     /// When it happened.
     pub timestamp: DateTime<Utc>,

@@ -1,7 +1,8 @@
 //! Enums that Postgres stores as enum types.
 
-/// Defines an enum whose variants have one name, in snake case, in the database type `$type`, in
-/// JSON and in the API.
+/// Defines an enum whose variants have one name everywhere.
+///
+/// The name is in snake case, in the database type `$type`, in JSON and in the API.
 macro_rules! stored_enum {
     (
         $(#[$attribute:meta])*

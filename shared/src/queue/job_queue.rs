@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 use tokio::sync::watch;
 
 use super::job::{ClaimedJob, Finished};
@@ -79,6 +80,21 @@ pub struct QueueDepth {
     pub running: i64,
     /// The waiting time of the oldest due job, in seconds.
     pub oldest_seconds: f64,
+}
+
+/// The jobs of all kinds that a transaction may read.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct QueueTotals {
+    /// Queued jobs that are due.
+    pub due: i64,
+    /// Queued jobs that are due later.
+    pub scheduled: i64,
+    /// Running jobs.
+    pub running: i64,
+    /// The waiting time of the oldest due job, in seconds; 0 without one.
+    pub oldest_seconds: f64,
+    /// Dead-lettered jobs within their retention.
+    pub dead: i64,
 }
 
 /// The operations of the queue.
@@ -224,6 +240,9 @@ pub trait JobQueue: Send + Sync {
 
     /// The depth of the queue and the age of its oldest due job, by kind.
     async fn depths(&self) -> Result<Vec<QueueDepth>, DbError>;
+
+    /// Counts the jobs that the transaction may read.
+    async fn totals(&self, tx: &mut Tx) -> Result<QueueTotals, DbError>;
 
     /// The bytes of the deliveries that wait in queued jobs, by tenant.
     async fn waiting_bytes(&self) -> Result<Vec<(TenantId, u64)>, DbError>;

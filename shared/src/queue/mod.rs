@@ -19,7 +19,7 @@ mod postgres;
 mod transition;
 
 pub use job::*;
-pub use job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth};
+pub use job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth, QueueTotals};
 pub use notifier::Notifier;
 pub use postgres::PgJobQueue;
 pub(crate) use postgres::{DELIVERY_ROW_BYTES, insert_jobs};

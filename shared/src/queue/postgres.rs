@@ -21,7 +21,7 @@ use self::claim_index::{Candidate, ClaimIndex, Partition};
 use self::completion::{Finalized, Requeued, classify};
 pub(crate) use self::insert::{DELIVERY_ROW_BYTES, insert_jobs};
 use super::job::{ClaimedJob, Finished, JobOutcome};
-use super::job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth};
+use super::job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth, QueueTotals};
 use super::jobs::{CancelOutcome, Job, JobFilter};
 use super::{LEASE_SECONDS, WorkClass};
 use crate::db::page::{Page, PageRequest};
@@ -216,7 +216,7 @@ impl JobQueue for PgJobQueue {
 
     async fn release(&self, worker: WorkerId) -> Result<u64, DbError> {
         let released = sqlx::query(
-            "WITH gone AS (DELETE FROM workers WHERE id = $1) \
+            "WITH removed AS (DELETE FROM workers WHERE id = $1) \
              UPDATE jobs SET state = 'queued', run_at = now(), worker_id = NULL, \
                  lease_token = NULL, attempts = greatest(attempts - 1, 0) \
              WHERE worker_id = $1 AND state = 'running'",
@@ -279,6 +279,10 @@ impl JobQueue for PgJobQueue {
 
     async fn depths(&self) -> Result<Vec<QueueDepth>, DbError> {
         measure::depths(&self.db).await
+    }
+
+    async fn totals(&self, tx: &mut Tx) -> Result<QueueTotals, DbError> {
+        measure::totals(tx).await
     }
 
     async fn waiting_bytes(&self) -> Result<Vec<(TenantId, u64)>, DbError> {

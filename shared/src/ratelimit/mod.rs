@@ -46,7 +46,9 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest block by a provider's headers: a wrong date must not disable a connection.
 const MAX_BLOCK: TimeDelta = TimeDelta::hours(24);
-/// The interval at which the stated quota is stored; the budget counts calls between two writes.
+/// The interval at which the stated quota is stored.
+///
+/// The budget counts calls between two writes.
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(500);
 /// The maximum number of budgets with remembered observations; above it, all are dropped.
 const MAX_OBSERVED: usize = 4096;
@@ -106,7 +108,7 @@ impl PostgresRateLimiter {
         }
     }
 
-    fn refuse(&self, charge: &Charge<'_>, after: Duration, scope: LimitScope) -> RateLimited {
+    fn reject(&self, charge: &Charge<'_>, after: Duration, scope: LimitScope) -> RateLimited {
         let after = TimeDelta::from_std(after).unwrap_or(MAX_BLOCK);
         RateLimited {
             retry_at: self.clock.0.now() + after,
@@ -121,7 +123,7 @@ impl PostgresRateLimiter {
         provider: &'static str,
         charge: &Charge<'_>,
     ) -> Result<Permit, RateLimited> {
-        let retry_soon = || self.refuse(charge, RETRY_INTERVAL, LimitScope::Account);
+        let retry_soon = || self.reject(charge, RETRY_INTERVAL, LimitScope::Account);
         let Some(policy) = self.policies.get(provider) else {
             tracing::error!(
                 provider,
@@ -142,7 +144,7 @@ impl PostgresRateLimiter {
             let scope = budget.limit.scope;
             if let Some(tenant) = budget.share_of(charge) {
                 let share = self.budget.share(provider, tenant).await;
-                let share = share.ok_or_else(|| self.refuse(charge, RETRY_INTERVAL, scope))?;
+                let share = share.ok_or_else(|| self.reject(charge, RETRY_INTERVAL, scope))?;
                 self.take(provider, &share, budget, charge, deadline)
                     .await?;
             }
@@ -177,7 +179,7 @@ impl PostgresRateLimiter {
                 }
                 Decision::Wait(wait, scope) => self.wait(charge, wait, deadline, scope).await?,
                 Decision::Unavailable => {
-                    return Err(self.refuse(charge, RETRY_INTERVAL, LimitScope::Account));
+                    return Err(self.reject(charge, RETRY_INTERVAL, LimitScope::Account));
                 }
             }
         }
@@ -230,7 +232,7 @@ impl PostgresRateLimiter {
         scope: LimitScope,
     ) -> Result<(), RateLimited> {
         if Instant::now() + wait > deadline {
-            return Err(self.refuse(charge, wait, scope));
+            return Err(self.reject(charge, wait, scope));
         }
         sleep(wait).await;
         Ok(())
@@ -313,7 +315,7 @@ impl RateLimiter for PostgresRateLimiter {
         }
         let waited = started.elapsed();
         let delay = match &outcome {
-            Err(_) => Some("refused"),
+            Err(_) => Some("rejected"),
             // A shorter time is that of the query itself.
             Ok(_) if waited > Duration::from_millis(20) => Some("waited"),
             Ok(_) => None,

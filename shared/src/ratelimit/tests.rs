@@ -68,7 +68,7 @@ fn limiter_without_postgres(limits: RateLimits) -> PostgresRateLimiter {
         read_url: None,
         listen_url: None,
         is_pooled: false,
-        max_connections: 1,
+        max_sessions: 1,
     };
     PostgresRateLimiter::new(
         Db::open(&config, Role::Ingress).expect("a URL"),

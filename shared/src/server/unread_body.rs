@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn client_that_waits_for_permission_is_not_told_to_send() {
+    async fn waiting_client_is_not_asked_to_send() {
         let mut client = connect();
         let head = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n\
                     content-length: 3000000\r\n\r\n";

@@ -48,7 +48,7 @@ pub const SYNC_STALLED_TOTAL: &str = "poblysh_sync_stalled_total";
 pub const WEBHOOK_MISSED_TOTAL: &str = "poblysh_webhook_missed_total";
 /// Unreadable rows of lists, each counted once: `provider, stream_type`.
 pub const ROWS_UNREADABLE_TOTAL: &str = "poblysh_rows_unreadable_total";
-/// Calls that the rate limiter delayed: `provider, outcome` (`waited` or `refused`).
+/// Calls that the rate limiter delayed: `provider, outcome` (`waited` or `rejected`).
 pub const RATE_LIMIT_WAITS_TOTAL: &str = "poblysh_rate_limit_waits_total";
 /// Seconds that a call waited in the rate limiter: `provider`.
 pub const RATE_LIMIT_WAIT_SECONDS: &str = "poblysh_rate_limit_wait_seconds";

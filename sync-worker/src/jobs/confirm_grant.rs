@@ -45,7 +45,7 @@ impl Job for ConfirmGrant {
         };
         let mut tx = begin(context, job).await?;
         let current = connections::get(&mut tx, scope, id).await?;
-        // The check says nothing about a grant that was given after it.
+        // The check does not concern a grant that was given after it.
         let is_unchanged = current.is_some_and(|current| {
             current.account.as_ref() == Some(&account)
                 && current.connected_at == connection.connected_at

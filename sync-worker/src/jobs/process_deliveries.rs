@@ -234,7 +234,9 @@ async fn commit(context: &Context, tx: Tx, work: &Work) -> Result<(), JobFailure
     Ok(())
 }
 
-/// Applies the resource id changes of a batch to its deliveries; returns whether there are any.
+/// Applies the resource id changes of a batch to its deliveries, if there are any.
+///
+/// Returns whether there are.
 fn apply_resource_ids(
     changes: &[(TenantId, ConnectionId, AccountChange)],
     deliveries: &mut [StoredDelivery],

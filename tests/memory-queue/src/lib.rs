@@ -21,7 +21,9 @@ use shared::db::page::{Page, PageRequest};
 use shared::db::{DbError, TenantScope, Tx};
 use shared::model::{ConnectionId, Enqueued, JobId, JobPayload, NewJob, TenantId, WorkerId};
 use shared::queue::jobs::{CancelOutcome, Job, JobFilter};
-use shared::queue::{ClaimRequest, ClaimedJob, DueWork, Finished, JobQueue, QueueDepth};
+use shared::queue::{
+    ClaimRequest, ClaimedJob, DueWork, Finished, JobQueue, QueueDepth, QueueTotals,
+};
 use tokio::sync::watch;
 
 use self::state::State;
@@ -193,6 +195,10 @@ impl JobQueue for MemoryJobQueue {
 
     async fn depths(&self) -> Result<Vec<QueueDepth>, DbError> {
         Ok(self.state().depths(self.clock.now()))
+    }
+
+    async fn totals(&self, _tx: &mut Tx) -> Result<QueueTotals, DbError> {
+        Ok(self.state().totals(self.clock.now()))
     }
 
     async fn waiting_bytes(&self) -> Result<Vec<(TenantId, u64)>, DbError> {

@@ -11,7 +11,7 @@ use shared::model::{
 use shared::queue::jobs::{CancelOutcome, Job, JobFilter};
 use shared::queue::{
     ClaimRequest, ClaimedJob, Due, Finished, LEASE_SECONDS, MAX_LOST_ATTEMPTS, QueueDepth,
-    Transition,
+    QueueTotals, Transition,
 };
 
 /// The number of attempts of a job, as in Postgres.
@@ -406,5 +406,22 @@ impl State {
             }
         }
         depths.into_values().collect()
+    }
+
+    pub(crate) fn totals(&self, now: DateTime<Utc>) -> QueueTotals {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let depths = self.depths(now);
+        let queued: i64 = depths.iter().map(|depth| depth.queued).sum();
+        let due = count(self.jobs.values().filter(|entry| entry.is_due(now)).count());
+        let is_dead = |(_, job): &&(TenantId, Job)| job.state == JobState::Dead;
+        QueueTotals {
+            due,
+            scheduled: queued - due,
+            running: depths.iter().map(|depth| depth.running).sum(),
+            oldest_seconds: depths
+                .iter()
+                .fold(0.0_f64, |oldest, depth| oldest.max(depth.oldest_seconds)),
+            dead: count(self.finished.values().filter(is_dead).count()),
+        }
     }
 }

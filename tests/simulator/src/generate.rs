@@ -101,7 +101,7 @@ fn choose(
     name
 }
 
-/// Generates facts at random times, on average at a rate per second, until `stop` is cancelled.
+/// Generates facts at random times, at an average rate, until `stop` is cancelled.
 ///
 /// `random` returns a random number between 0 and 1.
 pub(crate) async fn run_at_random(

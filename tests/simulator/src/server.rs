@@ -59,7 +59,7 @@ async fn connection(stream: TcpStream, routes: Router, stop: CancellationToken) 
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error = %error, "HTTP connection failed");
+        tracing::debug!(error = %error, "failed to serve a socket");
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use clap::Parser;
 use secrecy::SecretString;
-use tests::live::{Api, Limits, Provider, Report, Terminal, verify};
+use tests::api::{Api, Provider};
+use tests::live::{Limits, Report, Terminal, verify};
 use url::Url;
 
-/// Connects an account at each configured provider, backfills it, waits for one webhook, polls, and
-/// compares their facts.
+/// Checks the product with an account at each configured provider.
+///
+/// It connects and backfills the account, waits for one webhook, polls, and compares the facts.
 #[derive(Parser)]
 struct Arguments {
     /// Base URL of the api-server.

@@ -160,7 +160,9 @@ impl<'a> CompletenessReader<'a> {
     }
 }
 
-/// The time since which the API shows a fact: it happened, or a copy of an older resource appeared.
+/// The time since which the API shows a fact.
+///
+/// It happened then, or a copy of an older resource appeared.
 fn visible_since(entry: &Entry) -> DateTime<Utc> {
     let times = std::iter::once(&entry.time).chain(&entry.shown_since);
     let times = times.map(|time| time.parse().expect("RFC 3339"));

@@ -96,7 +96,7 @@ impl TestDb {
             read_url: None,
             listen_url: None,
             is_pooled: false,
-            max_connections: connections,
+            max_sessions: connections,
         };
         Db::open(&config, role).expect("a URL")
     }

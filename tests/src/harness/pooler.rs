@@ -9,7 +9,9 @@ use url::Url;
 use super::cluster::free_port;
 use super::postgres::owner;
 
-/// Script that runs the program until its standard input closes, however the test process ends.
+/// Script that runs the program until its standard input closes.
+///
+/// The input closes however the test process ends.
 const GUARD: &str = r#"
     trap '' INT TERM HUP
     "$@" &

@@ -133,7 +133,7 @@ impl System {
             .expect("the query result");
     }
 
-    /// Lets all subscriptions expire in five days, after a month, and makes their reconciliation due.
+    /// Lets subscriptions of a month expire in five days, and makes their reconciliation due.
     ///
     /// # Panics
     ///

@@ -213,7 +213,7 @@ impl<'a> Tenant<'a> {
     /// # Panics
     ///
     /// When the response is no success, or the feed stays held back.
-    pub async fn get_settled(&self, path: &str) -> Value {
+    pub async fn get_when_current(&self, path: &str) -> Value {
         let mut response = Value::Null;
         super::eventually("nothing holds the feed back", async || {
             response = self.get(path).await;

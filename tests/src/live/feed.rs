@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::Api;
+use crate::api::Api;
 
 /// Two facts of one subject that are further apart are different facts.
 const SAME_TIME: TimeDelta = TimeDelta::seconds(10);

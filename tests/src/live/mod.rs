@@ -13,10 +13,10 @@ use anyhow::{Context as _, ensure};
 use reqwest::Method;
 use serde_json::json;
 
-pub use api::{Api, Provider};
 pub use person::{ConnectionWebhook, Person, Terminal};
 
 use self::feed::Feed;
+use crate::api::{Api, Provider};
 
 /// Interval between two questions to the API.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -64,12 +64,11 @@ pub async fn verify(
         .await?;
     let started = Instant::now();
     let connection = wait("no connection is active", limits.consent, async || {
-        api.active_connection(&key).await
+        api::active_connection(api, &key).await
     })
     .await?;
     let outcome = check(api, &key, provider, person, limits, &connection).await;
-    let path = format!("/v1/connections/{connection}");
-    let ended = api.send(Method::DELETE, &path, &key, None).await;
+    let ended = api.disconnect(&key, &connection).await;
     let report = outcome.with_context(|| format!("after {:?}", started.elapsed()))?;
     ended.context("the check passed, but the account could not be disconnected")?;
     Ok(report)
@@ -110,7 +109,7 @@ async fn check(
     .await?;
     if provider.webhooks {
         ensure!(
-            api.has_delivery(key, connection).await?,
+            api::has_delivery(api, key, connection).await?,
             "Signals arrived, but no webhook did: {:?}",
             feed::keys(&reported)
         );
@@ -141,7 +140,7 @@ async fn register_webhook(
     person: &dyn Person,
 ) -> anyhow::Result<()> {
     let path = format!("{path}/webhook");
-    let Some(created) = api.send_if_allowed(&path, key, &json!({})).await? else {
+    let Some(created) = api::post_if_allowed(api, &path, key, &json!({})).await? else {
         return Ok(());
     };
     let webhook: ConnectionWebhook = serde_json::from_value(created)?;

@@ -130,7 +130,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Counts streams whose reconciliation has ended, is due or runs, because deliveries were missed.
+    /// Counts streams with a reconciliation that ended, is due, or runs after missed deliveries.
     async fn reconciled(&self) -> u64 {
         let streams: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM cursors WHERE connection_id = $1 AND retired_at IS NULL \

@@ -18,7 +18,9 @@ fn docker(arguments: &[&str]) -> Option<Output> {
     output.status.success().then_some(output)
 }
 
-/// Reports the skip. CI may skip this test, because `scripts/test` installs no container engine.
+/// Reports that the test is skipped.
+///
+/// CI may skip it, because `scripts/test` installs no container engine.
 fn skip(why: &str) {
     eprintln!("containers: SKIPPED, because {why}");
 }

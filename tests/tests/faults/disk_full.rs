@@ -56,7 +56,7 @@ async fn assert_writes_rejected(system: &System, tenant: &Tenant<'_>, connection
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn full_disk_refuses_writes_and_recovers() {
+async fn full_disk_rejects_writes_and_recovers() {
     let _alone = alone().await;
     if !can_start_servers("disk full") {
         return;

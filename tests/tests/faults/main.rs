@@ -1,4 +1,4 @@
-//! Fault tests: one module per fault of the environment, and the guarantees that hold during it.
+//! Fault tests: one module per fault of the environment, with the guarantees under it.
 //!
 //! Each test runs in a short form; `scripts/test --faults` sets the variables for the long form.
 //! `POBLYSH_FAULTS_SEED` repeats the random choices of a run.
@@ -91,7 +91,7 @@ async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[Strin
     panic!("acknowledged and not in the feed: {lost:?}; unprocessed: {unprocessed:#?}");
 }
 
-/// Asserts after a load that nothing is lost, no job finished twice, and the reader is complete.
+/// Asserts that a load lost nothing, finished no job twice, and reached the reader.
 async fn assert_guarantees(
     system: &System,
     tenant: &Tenant<'_>,

@@ -1,4 +1,4 @@
-//! `PgBouncer` in transaction mode between all processes and Postgres, with few server sessions.
+//! `PgBouncer` in transaction mode, with few server sessions, in front of Postgres.
 //!
 //! One worker listens for notifications through a direct session, the other one polls.
 

@@ -16,7 +16,9 @@ use tests::harness::{
 use super::next_release::{ADDED, NextRelease};
 use super::{alone, assert_guarantees};
 
-/// The folder of the previous release's programs, which `scripts/test` builds from the newest tag.
+/// The folder of the previous release's programs.
+///
+/// `scripts/test` builds them from the newest tag.
 #[expect(
     clippy::disallowed_methods,
     reason = "the environment configures a test run"
@@ -91,7 +93,7 @@ async fn applied(db: &TestDb) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rolling_upgrade_refuses_and_loses_nothing() {
+async fn rolling_upgrade_rejects_and_loses_nothing() {
     let _alone = alone().await;
     let db = TestDb::empty().await;
     let previous = previous_release();

@@ -173,7 +173,7 @@ async fn recorded_pages_yield_the_cataloged_signals() {
 }
 
 /// Numbers of changes and cancellations that a person made, by the name of the recording.
-fn deed(name: &str) -> Option<(usize, usize)> {
+fn changes_of(name: &str) -> Option<(usize, usize)> {
     let name = name.rsplit('/').next()?.strip_prefix("sync-")?;
     Some(if name.starts_with("delete-all") {
         (0, 1)
@@ -186,15 +186,15 @@ fn deed(name: &str) -> Option<(usize, usize)> {
 }
 
 #[tokio::test]
-async fn answer_about_series_has_one_signal_per_deed() {
+async fn series_has_one_signal_per_change() {
     let Some(folder) = Folder::open() else { return };
     let (mut answered, mut rows, mut changed_rows, mut signals) = (0, 0, 0, 0);
     for file in folder.files("google", "recorded") {
-        let Some((changes, cancellations)) = deed(&file.name) else {
+        let Some((changes, cancellations)) = changes_of(&file.name) else {
             continue;
         };
         let answer = file.json();
-        // The answer's own time is that of the deed.
+        // The event's own time is that of the change.
         let floor = time(&answer, "updated").expect("a time") - TimeDelta::seconds(1);
         let page = read(&answer, floor).await;
         let keys: BTreeSet<&str> = page

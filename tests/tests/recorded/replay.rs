@@ -87,7 +87,7 @@ async fn assert_feed(tenant: &Tenant<'_>, expected: &BTreeMap<String, Fact>) {
 
 /// Asserts that all connections are active and complete, and no row failed.
 async fn assert_healthy(tenant: &Tenant<'_>) {
-    let connections = tenant.get_settled("/v1/connections?limit=200").await;
+    let connections = tenant.get_when_current("/v1/connections?limit=200").await;
     for connection in connections["connections"].as_array().expect("a list") {
         assert_eq!(connection["status"], "active", "{connection:#}");
         assert_eq!(connection["last_error"], Value::Null, "{connection:#}");

@@ -203,7 +203,7 @@ async fn run_as_operator(db: &TestDb, statement: &str) -> Result<u64, String> {
 }
 
 #[tokio::test]
-async fn operators_role_reads_no_secrets_bodies_and_raw_data() {
+async fn operators_role_reads_no_secrets_bodies_raw() {
     let db = TestDb::create().await;
     for (table, columns) in [
         ("credentials", "access_token"),

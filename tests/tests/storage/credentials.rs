@@ -1,4 +1,4 @@
-//! Tokens of all holders: concurrent refreshes, refreshes whose caller was cancelled, replacement.
+//! Tokens of all holders: concurrent and cancelled refreshes, replacement.
 
 mod holders;
 mod slow_provider;
@@ -202,7 +202,7 @@ async fn waiters_within_process_share_one_refresh() {
 }
 
 #[tokio::test]
-async fn failed_refresh_is_reported_to_each_waiter_and_not_repeated() {
+async fn failed_refresh_reaches_waiters_without_repetition() {
     let fixture = Fixture::new(Duration::from_millis(300), true).await;
     let credentials = fixture.credential_store(&TaskTracker::new());
     let tokens = join_all((0..50).map(|_| fixture.token(&credentials))).await;

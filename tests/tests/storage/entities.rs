@@ -9,7 +9,7 @@ const ENTITIES: &str = include_str!(
     "../../../shared/src/db/entities/snapshots/shared__db__entities__tests__entities.snap"
 );
 
-/// The columns of tables, described like those of entities, and whether an insert must set them.
+/// The columns of tables, in the form of the snapshot, and whether an insert must set them.
 const COLUMNS: &str = "SELECT concat_ws(' ', c.relname || '.' || a.attname, \
         format_type(a.atttypid, NULL), CASE WHEN a.attnotnull THEN 'not null' END, \
         CASE WHEN a.attnum = ANY (i.indkey) THEN 'primary key' END), \

@@ -1,5 +1,4 @@
-//! Query plans of lists and of the frequent statements of queue, inbox and syncs, among many other
-//! rows.
+//! Query plans of lists and of frequent statements, in tables with many other rows.
 //!
 //! The tests compare Postgres's statistics before and after the statements, which run as in
 //! production, including prepared statements.

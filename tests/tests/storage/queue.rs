@@ -53,6 +53,7 @@ macro_rules! suites {
                 leases::payload_of_running_job_can_be_replaced,
                 requests::cancelled_job_runs_no_more,
                 requests::dead_job_is_retried_once,
+                requests::jobs_are_counted_by_state,
                 requests::jobs_are_listed_newest_first,
             ]);
         )*

@@ -94,7 +94,7 @@ async fn three_workers_share_one_rate() {
             "call {before} was admitted too early, after {at:?}"
         );
     }
-    // The burst must be admitted, or the check above would prove nothing.
+    // The burst must be admitted, or the check above could not fail.
     assert!(admitted.len() >= BURST as usize, "{admitted:?}");
     assert!(admitted.len() < 60, "the limiter rejected no call");
 }

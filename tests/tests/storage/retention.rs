@@ -21,7 +21,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Creates a database with an expired partition of deliveries and one future partition missing.
+    /// Creates a database with an expired partition of deliveries and without a future one.
     async fn new() -> Self {
         let test = TestDb::create().await;
         let db = test.as_worker(2);

@@ -21,7 +21,7 @@ const TENANTS: usize = 20;
 ///
 /// A refresh is short, and half of the kills are of the other worker.
 const MIN_KILLS_PER_LOST_TOKEN: usize = 32;
-/// Maximum duration of a token refresh on a busy computer; the simulator responds without delay.
+/// Maximum duration of a token refresh on a busy computer, with a simulator without delay.
 const MAX_ATTEMPT: TimeDelta = TimeDelta::seconds(10);
 /// Maximum difference between this process's clock and that of Postgres.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(1);

@@ -39,7 +39,7 @@ const JIRA: RefusedList = RefusedList {
 
 /// Completeness of the feed.
 async fn completeness(tenant: &Tenant<'_>) -> Value {
-    let page = tenant.get_settled("/v1/signals?limit=1").await;
+    let page = tenant.get_when_current("/v1/signals?limit=1").await;
     page["completeness"].clone()
 }
 
@@ -209,7 +209,7 @@ async fn broken_completeness_promise_is_detected() {
     act_without_delivery(&system, &SLACK, &account).await;
     sqlx::query(
         "UPDATE connections SET complete_through = now() + interval '1 minute', \
-             settled_through = now() + interval '1 minute' WHERE id = $1",
+             previous_complete_through = now() + interval '1 minute' WHERE id = $1",
     )
     .bind(connection)
     .execute(system.db.pool())

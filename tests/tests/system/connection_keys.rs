@@ -1,4 +1,4 @@
-//! Keys of a connection's webhooks that the provider generates: handshake secrets, public keys.
+//! Webhook keys that the provider generates: handshake secrets, public keys.
 //!
 //! These tests use a provider of their own, which has both.
 

@@ -90,7 +90,7 @@ async fn stream_list_is_discarded_after_lost_lease() {
     let connection = tenant.connect_to("slack", &account, &admin).await;
     system.drain().await;
     let path = format!("/v1/connections/{connection}");
-    let before = tenant.get_settled(&path).await;
+    let before = tenant.get_when_current(&path).await;
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;
     let new = json!({ "account": account, "action": "group.created" });

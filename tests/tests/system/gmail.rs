@@ -107,7 +107,7 @@ async fn push_gives_signals_without_a_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_trashed_before_the_read_is_told() {
+async fn mail_trashed_before_read_is_reported() {
     let system = start(0).await;
     let (account, tenant, _) = connect(&system, "Acme").await;
     lose_pushes(&system).await;
@@ -182,7 +182,7 @@ async fn expired_history_and_full_sync_keep_the_floor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleted_mail_holds_nothing_back() {
+async fn deleted_mail_delays_no_other() {
     let system = start(0).await;
     let (account, tenant, _) = connect(&system, "Acme").await;
     lose_pushes(&system).await;
@@ -224,7 +224,7 @@ async fn everything_behind_one_push_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dates_of_senders_decide_nothing() {
+async fn sender_dates_are_ignored() {
     let system = start(0).await;
     let (account, tenant, _) = connect(&system, "Acme").await;
     lose_pushes(&system).await;
@@ -244,7 +244,7 @@ async fn dates_of_senders_decide_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pushes_without_genuine_token_are_refused() {
+async fn pushes_without_genuine_token_are_rejected() {
     let system = start(0).await;
     let (account, tenant, _) = connect(&system, "Acme").await;
     act(&system, &account, "mail.received", json!({})).await;

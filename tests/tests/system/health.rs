@@ -322,7 +322,7 @@ async fn missing_crypto_key_asks_the_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_without_settings_of_the_provider_asks_the_operator() {
+async fn worker_without_provider_settings_asks_operator() {
     let mut system = small().workers(0).start().await;
     system
         .env

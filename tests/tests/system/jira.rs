@@ -119,7 +119,8 @@ async fn denied_boards_hold_completeness_back() {
         let body = json!({ "mode": "incremental" });
         tenant.post("/v1/sync/jira", &body).await;
         system.drain().await;
-        tenant.get_settled("/v1/signals?limit=1").await["completeness"]["connections"][0].clone()
+        tenant.get_when_current("/v1/signals?limit=1").await["completeness"]["connections"][0]
+            .clone()
     };
     let reported = poll().await;
     assert_eq!(sprints().await, before, "nothing is retired");

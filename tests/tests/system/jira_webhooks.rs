@@ -183,7 +183,7 @@ async fn two_webhook_secrets_are_valid_while_rotating() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connection_without_webhook_secret_refuses_deliveries() {
+async fn connection_without_webhook_secret_rejects_deliveries() {
     let system = System::with_fast_provider().start().await;
     let (_, _, connection) = connect_acme(&system).await;
     let url = format!("{}/webhooks/jira/{connection}", system.ingress);

@@ -195,7 +195,7 @@ async fn disconnecting_waits_for_running_job_without_deadlock() {
 async fn approved_installation_names_its_account_and_connects_nothing() {
     // One session for LISTEN and one for queries: no code needs two at a time.
     let system = System::with_fast_provider()
-        .env("POBLYSH_DATABASE_MAX_CONNECTIONS", "2")
+        .env("POBLYSH_DATABASE_MAX_SESSIONS", "2")
         .start()
         .await;
     let url = format!("{}/_sim/github/accounts", system.simulator.base_url());

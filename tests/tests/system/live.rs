@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tests::api::Api;
 use tests::harness::{OPERATOR_TOKEN, System, open_connect_link};
-use tests::live::{Api, ConnectionWebhook, Limits, Person, verify};
+use tests::live::{ConnectionWebhook, Limits, Person, verify};
 use url::Url;
 
 /// Time limits of the steps.

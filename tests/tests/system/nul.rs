@@ -25,7 +25,7 @@ fn replace(target: &str, pattern: &str, field: &str) -> Value {
     })
 }
 
-async fn assert_costs_nothing(case: &Case) {
+async fn assert_no_fact_is_lost(case: &Case) {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 20))
         .start()
@@ -88,8 +88,8 @@ async fn assert_costs_nothing(case: &Case) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nul_in_github_text_costs_nothing() {
-    assert_costs_nothing(&Case {
+async fn nul_in_github_text_loses_no_fact() {
+    assert_no_fact_is_lost(&Case {
         provider: "github",
         action: "issues.opened",
         response_field: ("GET /app/installations", "repository_selection"),
@@ -100,8 +100,8 @@ async fn nul_in_github_text_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nul_in_slack_text_costs_nothing() {
-    assert_costs_nothing(&Case {
+async fn nul_in_slack_text_loses_no_fact() {
+    assert_no_fact_is_lost(&Case {
         provider: "slack",
         action: "message.posted",
         response_field: ("", "name"),
@@ -112,8 +112,8 @@ async fn nul_in_slack_text_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nul_in_jira_text_costs_nothing() {
-    assert_costs_nothing(&Case {
+async fn nul_in_jira_text_loses_no_fact() {
+    assert_no_fact_is_lost(&Case {
         provider: "jira",
         action: "issue.created",
         response_field: ("", "name"),

@@ -87,7 +87,7 @@ async fn eventually_postponed(system: &System) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_by_webhook_inbox_and_move_is_one_signal() {
+async fn mail_by_three_ways_is_one_signal() {
     let system = start(0).await;
     let (account, tenant, connection) = connect(&system, "Acme").await;
     set_up_webhook(&tenant, &account, connection).await;

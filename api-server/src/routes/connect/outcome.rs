@@ -68,7 +68,7 @@ enum StoredFailure {
         account: Option<String>,
     },
     Provider(ProviderFailure),
-    /// An error that a repeated request need not meet again.
+    /// Any other error; a repeated request is rejected as one with an invalid state.
     Other,
 }
 

@@ -82,7 +82,7 @@ fn revocable(grant: &NewGrant) -> Grant {
     }
 }
 
-/// Rejects a grant that ends with its access token, because the provider issued no refresh token.
+/// Rejects a grant without a refresh token, which ends with its access token.
 ///
 /// The provider issues one with the next consent after a revocation.
 pub(super) async fn reject_short_lived(

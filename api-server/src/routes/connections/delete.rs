@@ -23,7 +23,9 @@ use crate::state::AppState;
 
 /// The time limit for the revocation at the provider; the connection ends in any case.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The part of it for the end of the subscriptions, so that their number prevents no revocation.
+/// The part of it for ending subscriptions.
+///
+/// The rest is for the revocation, however many subscriptions there are.
 const UNSUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(8);
 /// The maximum number of attempts to disconnect after serialization conflicts.
 const MAX_DISCONNECT_ATTEMPTS: usize = 3;

@@ -117,17 +117,18 @@ pub(crate) async fn get_overview(
     let mut tx = state.db.begin_for_operator(proof).await?;
     let counts = overview::count_connections(&mut tx).await?;
     let service = overview::read_service(&mut tx).await?;
+    let jobs = state.queue.totals(&mut tx).await?;
     let results = webhook_results::list_daily(&mut tx).await?;
     tx.commit().await?;
     Ok(Json(Overview {
         at: service.now,
         connections: Connections::new(counts),
         queue: Queue {
-            due: service.due,
-            scheduled: service.scheduled,
-            running: service.running,
-            oldest_seconds: service.oldest_seconds,
-            dead: service.dead,
+            due: jobs.due,
+            scheduled: jobs.scheduled,
+            running: jobs.running,
+            oldest_seconds: jobs.oldest_seconds,
+            dead: jobs.dead,
             workers: service.workers,
         },
         feed: Feed {

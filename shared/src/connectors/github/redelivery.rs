@@ -74,14 +74,14 @@ async fn list_deliveries(
 
 /// Returns the latest attempt of every delivery without a successful one, oldest first.
 fn failed(log: Vec<AppDelivery>) -> Vec<u64> {
-    let settled: HashSet<String> = log
+    let not_failed: HashSet<String> = log
         .iter()
         .filter(|entry| is_delivered(entry) || is_pending(entry))
         .map(|entry| entry.guid.clone())
         .collect();
     let mut latest: HashMap<String, u64> = HashMap::new();
     for entry in log {
-        if !settled.contains(&entry.guid) {
+        if !not_failed.contains(&entry.guid) {
             let id = latest.entry(entry.guid).or_insert(entry.id);
             *id = entry.id.max(*id);
         }

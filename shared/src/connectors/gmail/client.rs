@@ -173,7 +173,7 @@ impl MailboxClient<'_> {
     }
 }
 
-/// Whether Gmail itself says so. A page of another server proves nothing about a message.
+/// Whether Gmail itself reports a missing message, and not a page of another server.
 fn is_not_found(error: &ApiError) -> bool {
     error.is(StatusCode::NOT_FOUND) && error.code == NOT_FOUND
 }

@@ -18,9 +18,10 @@ use crate::model::{
 /// Kinds of Signals that this connector emits.
 pub(super) const KINDS: &[SignalKind] = &[SignalKind::EmailReceived, SignalKind::EmailSent];
 
-/// Normalizes a message; no Signal for drafts, spam, chats, and messages from before the floor.
+/// Normalizes a message.
 ///
-/// A message in the trash was received all the same. One that was sent to oneself is sent.
+/// Drafts, spam, chats and messages before the floor give no Signal. A message in the trash was
+/// received, so it gives one. A message to oneself counts as sent.
 pub(super) fn message(
     account: &ExternalAccount,
     message: &Message,

@@ -21,13 +21,13 @@ use crate::connectors::wire::{id, lenient, or_default, plausible, read_json, row
 
 /// Label of a message that was sent from the mailbox.
 pub(super) const SENT: &str = "SENT";
-/// Labels of messages that are no facts: unsent, unwanted, or of Google's former chat.
+/// Labels of messages that are not facts: unsent, unwanted, or of Google's former chat.
 const IGNORED: [&str; 3] = ["DRAFT", "SPAM", "CHAT"];
 
 /// Fields of a message that are kept, beside its headers.
 const KEPT: [&str; 5] = ["id", "threadId", "labelIds", "historyId", "internalDate"];
 
-/// Whether a message with these labels is no fact.
+/// Whether a message with these labels is not a fact.
 pub(super) fn is_ignored(labels: &[String]) -> bool {
     labels.iter().any(|label| IGNORED.contains(&label.as_str()))
 }
@@ -70,7 +70,7 @@ impl Message {
             .ok_or(WireError::NotAnObject)
     }
 
-    /// When Gmail accepted the message. The `Date` header is the sender's and proves nothing.
+    /// When Gmail accepted the message. The `Date` header is the sender's, so it is not used.
     pub(super) fn received_at(&self) -> Option<DateTime<Utc>> {
         let milliseconds = self.internal_date.as_deref()?.parse().ok()?;
         plausible(DateTime::from_timestamp_millis(milliseconds)?)
@@ -89,10 +89,10 @@ impl Message {
     }
 }
 
-/// The message as received, without fields that were not asked for.
+/// The message as received, without fields that were not requested.
 ///
-/// Google sends none. A response that has them all the same must not put the text of a mail into the
-/// feed: neither its body nor its beginning (`snippet`).
+/// Google sends no such fields. If it did, the text of a mail, or its beginning (`snippet`), must not
+/// reach the feed.
 pub(super) fn without_content(message: Box<RawValue>) -> Result<Box<RawValue>, serde_json::Error> {
     const PAYLOAD: &str = "payload";
     const HEADERS: &str = "headers";
@@ -173,10 +173,11 @@ struct Change {
     labels: Vec<String>,
 }
 
-/// Reads the ids of the messages that a record adds or marks as sent, and whether all have one.
+/// Reads the ids of the messages that a record adds or marks as sent.
 ///
 /// Added drafts and spam are left out, so that a draft that is saved again costs no call. A message
-/// that is marked as sent is always read, because it may still be a draft in the record.
+/// that is marked as sent is always read, because it may still be a draft in the record. The result
+/// is an error if a message has no id.
 pub(super) fn read_record(raw: &RawValue) -> (Vec<String>, Result<(), WireError>) {
     let record: HistoryRecord = match read_json(raw.get()) {
         Ok(record) => record,

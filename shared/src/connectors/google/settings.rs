@@ -49,8 +49,9 @@ pub struct Hosts {
     pub token: Url,
     /// The identity of a person, by default <https://openidconnect.googleapis.com>.
     pub userinfo: Url,
-    /// The APIs of Drive and Calendar and Google's public keys, by default
-    /// <https://www.googleapis.com>.
+    /// The APIs of Drive and Calendar and Google's public keys.
+    ///
+    /// By default <https://www.googleapis.com>.
     pub api: Url,
     /// The API of Gmail, by default <https://gmail.googleapis.com>.
     pub gmail: Url,

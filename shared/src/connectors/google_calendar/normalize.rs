@@ -31,7 +31,7 @@ pub(super) const KINDS: &[SignalKind] = &[
     SignalKind::EventCancelled,
 ];
 
-/// Types of events that are no facts of a team's activity.
+/// Types of events that are not facts of a team's activity.
 const IGNORED_TYPES: &[&str] = &["birthday", "workingLocation", "focusTime"];
 
 /// Time after a creation within which `updated` still belongs to it.

@@ -8,7 +8,9 @@ use crate::connectors::google::{GoogleApp, Quota, limits};
 use crate::connectors::settings::{App, AppReader, ProviderSettings};
 use crate::connectors::{ProviderDescriptor, RateLimits};
 
-/// Requests per minute of a person ("Manage quotas" of the Calendar API, projects since May 2026).
+/// Requests per minute of a person.
+///
+/// Source: "Manage quotas" of the Calendar API, for projects since May 2026.
 const USER: Quota = Quota {
     setting: "GOOGLE_CALENDAR_USER_REQUESTS_PER_MINUTE",
     units: 600,

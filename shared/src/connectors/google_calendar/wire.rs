@@ -12,7 +12,7 @@ use crate::connectors::google::Timestamp;
 pub(super) use crate::connectors::wire::{WireError, read};
 use crate::connectors::wire::{lenient, link, list, or_default, text};
 
-/// Members of a private event that `payload.raw` keeps: nothing that a person wrote, and no guest.
+/// Members of a private event that `payload.raw` keeps: no texts and no guests.
 const PUBLIC_MEMBERS: &[&str] = &[
     "kind",
     "etag",

@@ -38,7 +38,9 @@ pub(super) fn url(client: &Client, path: &[&str]) -> Url {
     client.api_url(&path)
 }
 
-/// Maps an error of a call with a page token. A token that is no longer valid has several forms.
+/// Maps an error of a call with a page token.
+///
+/// An invalid token has several forms.
 pub(super) fn expired_token(error: ApiError) -> ConnectorError {
     let is_invalid = error.is(StatusCode::BAD_REQUEST) && error.code == "invalid";
     if is_invalid || error.is(StatusCode::NOT_FOUND) || error.is(StatusCode::GONE) {

@@ -259,7 +259,7 @@ impl<'a> Zoho<'a> {
 
     /// Verifies that a response names no other data center than the account's.
     ///
-    /// A domain that the table does not have is no other data center, unless it has changed.
+    /// A domain that the table lacks counts as the account's data center, unless it has changed.
     fn verify_domain(
         &self,
         site: &Site,

@@ -183,7 +183,7 @@ fn success(charge: &Charge<'_>, body: Bytes) -> Response {
 fn authorization(token: &SecretString) -> Result<HeaderValue, ConnectorError> {
     let text = format!("Zoho-oauthtoken {}", token.expose_secret());
     let mut value = HeaderValue::try_from(text)
-        .map_err(|_| permanent_error("the access token is no header value"))?;
+        .map_err(|_| permanent_error("the access token is not a valid header value"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -7,7 +7,7 @@ const MAX_LENGTH: usize = 10;
 
 /// Resolves the character references of a text, once.
 ///
-/// A text that is no reference stays: `&` alone, an unknown name, a number without a character.
+/// Other texts stay: `&` alone, an unknown name, a number without a character.
 pub(in crate::connectors) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return Cow::Borrowed(text);

@@ -79,7 +79,7 @@ impl Probe {
                 }
                 Ok(None)
             }
-            // A lock or an outage says nothing about the scope: the first sync shows it.
+            // After a lock or an outage the first sync checks the scope.
             Err(ConnectorError::RateLimited { .. } | ConnectorError::Transient(_)) => {
                 self.is_useful |= scope == CHANNELS || scope == CHATS;
                 Ok(None)

@@ -1,8 +1,8 @@
 //! Normalization of messages and channels to Signals.
 //!
 //! Polling and deliveries share these pure functions, so a message has the same dedupe key on every
-//! path: its chat and its time, because deliveries have no id of the message. The sender is no part
-//! of it, because the ids of people in deliveries and in lists are not proved to be the same.
+//! path: its chat and its time, because deliveries have no id of the message. The key does not
+//! contain the sender, because the ids of people in deliveries and in lists may differ.
 
 mod delivery;
 

@@ -44,7 +44,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(TIME).expect("a time") + TimeDelta::minutes(5)
 }
 
-/// Messages from before are no facts.
+/// The time before which messages are not facts.
 fn floor() -> DateTime<Utc> {
     now() - TimeDelta::days(30)
 }

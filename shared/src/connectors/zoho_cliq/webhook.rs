@@ -148,7 +148,9 @@ fn verify_token(secrets: &[SecretString], token: &str) -> Result<(), VerifyError
     is_equal.then_some(()).ok_or(VerifyError::Mismatch)
 }
 
-/// The name of an event. Texts that are no operation's name would make their set unbounded.
+/// The name of an event.
+///
+/// Other texts than names of operations are dropped, so that the set of event names is bounded.
 fn event_name(delivery: &Delivery) -> String {
     let is_name = |text: &str| {
         (1..=MAX_OPERATION).contains(&text.len())

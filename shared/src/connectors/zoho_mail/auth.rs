@@ -137,7 +137,7 @@ async fn probe(client: &MailClient<'_>, consent: &Consent) -> Result<Probe, Conn
 
 /// Whether the scope of mails is accepted.
 ///
-/// Another failure, as in an outage, says nothing about it: the first sync tries again.
+/// After another failure, such as an outage, the first sync checks it.
 async fn is_readable(client: &MailClient<'_>, account: &str, folder: &str) -> bool {
     match client.list_messages(account, folder, 1, 1).await {
         Err(ConnectorError::Denied { source, .. }) if source.is::<MissingScope>() => {

@@ -29,7 +29,7 @@ pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_100, 0).expect("a timestamp")
 }
 
-/// Mails from before are no facts.
+/// The time before which mails are not facts.
 fn floor() -> DateTime<Utc> {
     now() - TimeDelta::days(30)
 }

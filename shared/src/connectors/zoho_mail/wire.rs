@@ -347,10 +347,10 @@ fn may_be_rounded(raw: &RawValue) -> bool {
     is_large && digits.parse().is_ok_and(is_written)
 }
 
-/// The object as received, without the fields that are not kept; null in place of anything else.
+/// The object as received, without the fields that are not kept; null if it is no object.
 ///
-/// The text of a mail must not get into the feed or into stored deliveries: neither all of it
-/// (`html`) nor its beginning (`summary`). Kept values stay as they are, digit by digit.
+/// The text of a mail (`html`) and its beginning (`summary`) must not reach the feed or stored
+/// deliveries. Kept values are unchanged, digit by digit.
 pub(super) fn without_content(object: Box<RawValue>) -> Result<Box<RawValue>, serde_json::Error> {
     if !object.get().starts_with('{') {
         return to_raw_value(&());

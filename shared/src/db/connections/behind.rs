@@ -1,4 +1,4 @@
-//! The reason why a connection's completeness does not advance, and the SQL that it depends on.
+//! The reason why a connection's completeness does not advance, and its SQL.
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -293,8 +293,9 @@ pub async fn lock_grant(tx: &mut Tx, grant_key: &str) -> Result<bool, DbError> {
         .await?)
 }
 
-/// Fails if the grant is being ended: its new tokens end as well. Several connections may begin to
-/// use it at the same time.
+/// Fails if the grant is being ended, because its new tokens end as well.
+///
+/// Several connections may begin to use it at the same time.
 async fn begin_to_use_grant(tx: &mut Tx, key: &[u8]) -> Result<(), ConnectError> {
     let is_free: bool = sqlx::query_scalar(
         "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(encode($1, 'hex'), 0))",

@@ -1,6 +1,6 @@
-//! The stored health of connections: written with the facts that it follows from, and reviewed.
+//! The stored health of connections.
 //!
-//! Lists filter by the stored health, so it is written by every function of this module that changes
+//! It is written with the facts that it follows from, and reviewed. Lists filter by the stored health, so it is written by every function of this module that changes
 //! a fact. Time changes it as well: each route has the time of the next review.
 
 use chrono::{DateTime, Utc};

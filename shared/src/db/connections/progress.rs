@@ -65,10 +65,10 @@ pub async fn record_progress(
              last_sync_at = CASE WHEN $6::boolean IS NULL THEN last_sync_at ELSE now() END, \
              backfilled_at = CASE WHEN $6 THEN coalesce(backfilled_at, now()) \
                              ELSE backfilled_at END, \
-             settled_through = ",
-        below_watermark!("complete_through", "settled_through"),
-        ", settled_reconciled_through = ",
-        below_watermark!("reconciled_through", "settled_reconciled_through"),
+             previous_complete_through = ",
+        below_watermark!("complete_through", "previous_complete_through"),
+        ", previous_reconciled_through = ",
+        below_watermark!("reconciled_through", "previous_reconciled_through"),
         ", \
              complete_through = greatest(complete_through, $3), \
              reconciled_through = greatest(reconciled_through, $4), \
@@ -103,7 +103,9 @@ macro_rules! effective_interval {
     };
 }
 
-/// A statement that changes inputs of the effective interval, and the route's interval with them.
+/// A statement that changes inputs of the effective interval.
+///
+/// It updates the route's interval as well.
 macro_rules! change_interval {
     ($change:literal) => {
         concat!(

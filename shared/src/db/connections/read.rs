@@ -1,4 +1,4 @@
-//! Reads of connections, each with its route, its refused events and the progress of its backfill.
+//! Reads of connections, each with its route, refused events and backfill progress.
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, JoinType, LockType, Query, SelectStatement};
@@ -176,13 +176,16 @@ fn backfill_ends_at() -> Expr {
 }
 
 fn complete_through() -> Expr {
-    Expr::cust(below_watermark!("complete_through", "settled_through"))
+    Expr::cust(below_watermark!(
+        "complete_through",
+        "previous_complete_through"
+    ))
 }
 
 fn reconciled_through() -> Expr {
     Expr::cust(below_watermark!(
         "reconciled_through",
-        "settled_reconciled_through"
+        "previous_reconciled_through"
     ))
 }
 

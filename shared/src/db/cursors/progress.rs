@@ -172,7 +172,7 @@ pub async fn measure_progress(
     })
 }
 
-/// Lists the keys of streams that cannot be read for the reason with this code, at most `limit`.
+/// Lists the keys of at most `limit` streams that fail with this code.
 pub async fn list_failing(
     tx: &mut Tx,
     scope: &TenantScope,

@@ -35,9 +35,9 @@ pub(in crate::db) struct Model {
     pub(in crate::db) complete_through: Option<DateTime<Utc>>,
     #[sea_orm(column_type = "custom(\"xid8\")", select_as = "text", save_as = "xid8")]
     pub(in crate::db) complete_tx: Option<String>,
-    pub(in crate::db) settled_through: Option<DateTime<Utc>>,
+    pub(in crate::db) previous_complete_through: Option<DateTime<Utc>>,
     pub(in crate::db) reconciled_through: Option<DateTime<Utc>>,
-    pub(in crate::db) settled_reconciled_through: Option<DateTime<Utc>>,
+    pub(in crate::db) previous_reconciled_through: Option<DateTime<Utc>>,
     pub(in crate::db) held_back_by: Option<Json<JsonValue>>,
     pub(in crate::db) missed_count: i64,
     pub(in crate::db) run_missed: i64,

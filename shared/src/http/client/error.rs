@@ -7,7 +7,7 @@ use crate::http::RateLimited;
 /// Any error, as a cause.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// The error of a call without a response. A response with an error status is no error here.
+/// The error of a call without a response. A response with an error status is not an error here.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The rate limiter did not admit the call.
@@ -48,7 +48,7 @@ impl HttpError {
     /// The value of the metric's label `status`.
     pub(super) const fn code(&self) -> &'static str {
         match self {
-            Self::RateLimited(_) => "refused",
+            Self::RateLimited(_) => "rejected",
             Self::Egress { .. } => "egress",
             Self::Timeout(_) => "timeout",
             Self::Connect(_) => "connect",

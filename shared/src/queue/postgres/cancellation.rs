@@ -52,7 +52,7 @@ async fn cancel_queued(
     id: Option<JobId>,
 ) -> Result<u64, DbError> {
     let cancelled: Vec<(JobKind, Json<serde_json::Value>)> = sqlx::query_as(concat!(
-        "WITH gone AS (DELETE FROM jobs WHERE tenant_id = $1 AND state = 'queued' \
+        "WITH removed AS (DELETE FROM jobs WHERE tenant_id = $1 AND state = 'queued' \
              AND (id = $2 OR connection_id = $3) RETURNING *) ",
         archive_jobs!("'cancelled'", "last_error"),
         "RETURNING kind, payload",

@@ -47,7 +47,7 @@ impl Finalized {
             return Ok(Vec::new());
         }
         Ok(sqlx::query_scalar(concat!(
-            "WITH gone AS ( \
+            "WITH removed AS ( \
                  DELETE FROM jobs j \
                  USING unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[]) \
                      AS o(tenant_id, id, lease_token, final_state, error) \

@@ -14,7 +14,7 @@ use crate::queue::DueWork;
 /// Maximum number of jobs that one statement enqueues.
 const BATCH_SIZE: usize = 500;
 
-/// A statement that selects due routes, moves their due time to `$next`, and enqueues a job each.
+/// A statement that moves the due time of due routes to `$next` and enqueues a job for each.
 ///
 /// `$due_at` is the column with the due time. A route stays due while one of the jobs `$running` is
 /// queued or running: that job began before the due time and may not see the cause of it. Its

@@ -29,7 +29,7 @@ macro_rules! insert_jobs_once {
     };
 }
 
-/// The end of a statement that moves the rows of `gone` to `job_history`.
+/// The end of a statement that moves the rows of `removed` to `job_history`.
 ///
 /// `$state` and `$error` are SQL expressions for the final state and the last error.
 macro_rules! archive_jobs {
@@ -42,7 +42,7 @@ macro_rules! archive_jobs {
             $state,
             ", priority, attempts, max_attempts, payload, ",
             $error,
-            ", traceparent, created_at, started_at FROM gone "
+            ", traceparent, created_at, started_at FROM removed "
         )
     };
 }

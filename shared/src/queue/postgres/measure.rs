@@ -2,9 +2,9 @@
 
 use sqlx::Row;
 
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::model::TenantId;
-use crate::queue::QueueDepth;
+use crate::queue::{QueueDepth, QueueTotals};
 
 /// Returns the queue's depth and the age of its oldest due job, by kind.
 pub(super) async fn depths(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
@@ -27,6 +27,22 @@ pub(super) async fn depths(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
             })
         })
         .collect()
+}
+
+/// Counts the jobs that the transaction may read.
+pub(super) async fn totals(tx: &mut Tx) -> Result<QueueTotals, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE state = 'queued' AND run_at <= now()) AS due, \
+             count(*) FILTER (WHERE state = 'queued' AND run_at > now()) AS scheduled, \
+             count(*) FILTER (WHERE state = 'running') AS running, \
+             coalesce(extract(epoch FROM now() - min(run_at) \
+                 FILTER (WHERE state = 'queued' AND run_at <= now())), 0)::float8 \
+                 AS oldest_seconds, \
+             (SELECT count(*) FROM job_history WHERE state = 'dead') AS dead \
+         FROM jobs",
+    )
+    .fetch_one(&mut **tx)
+    .await?)
 }
 
 /// Returns the bytes of waiting deliveries by tenant. Served by the index `jobs_due`.

@@ -23,19 +23,21 @@ macro_rules! abandoned_jobs {
 /// Tenant, kind and payload of a dead-lettered job.
 type DeadLettered = (TenantId, JobKind, Json<serde_json::Value>);
 
-/// Requeues abandoned jobs, or dead-letters those with too many lost attempts; returns how many.
+/// Requeues or dead-letters abandoned jobs and returns their number.
+///
+/// Those with too many lost attempts are dead-lettered.
 pub(super) async fn rescue(db: &Db, worker: WorkerId, held: &[i64]) -> Result<u64, DbError> {
     let error = JobError::worker_lost();
     let mut tx = db.begin_unscoped().await?;
     let dead_lettered: Vec<DeadLettered> = sqlx::query_as(concat!(
         "WITH lost AS (",
         abandoned_jobs!(),
-        " AND j.lost_attempts >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
+        " AND j.lost_attempts >= $5 FOR UPDATE SKIP LOCKED), removed AS ( \
              DELETE FROM jobs j USING lost \
              WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id RETURNING j.* \
          ), archived AS (",
         archive_jobs!("'dead'", "$4"),
-        ") SELECT tenant_id, kind, payload FROM gone"
+        ") SELECT tenant_id, kind, payload FROM removed"
     ))
     .bind(worker)
     .bind(held)

@@ -98,9 +98,9 @@ pub(super) fn push_column(
             " AS overdue, ",
             is_held_back!(""),
             " AS held_back, ",
-            below_watermark!("complete_through", "settled_through"),
+            below_watermark!("complete_through", "previous_complete_through"),
             " AS through, ",
-            below_watermark!("reconciled_through", "settled_reconciled_through"),
+            below_watermark!("reconciled_through", "previous_reconciled_through"),
             " AS reconciled_through \
              FROM connections WHERE tenant_id = ",
         ))

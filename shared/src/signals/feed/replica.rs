@@ -8,8 +8,9 @@ use tokio::sync::OnceCell;
 
 use crate::db::{Db, Role};
 
-/// The time for which the breaker stays open, so that reads do not wait for a failed replica in
-/// turn.
+/// The time for which the breaker stays open.
+///
+/// Without it, each read would wait for a failed replica.
 const OPEN_DURATION: Duration = Duration::from_secs(5);
 
 /// A replica and the state of its circuit breaker.

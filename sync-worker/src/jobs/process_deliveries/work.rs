@@ -158,9 +158,9 @@ impl Work {
     }
 }
 
-/// Applies changes and sync hints, ordered by connection id; changes in the order of deliveries.
+/// Applies changes and sync hints, ordered by connection id.
 ///
-/// Two batches therefore lock rows in the same order.
+/// A connection's changes keep the order of deliveries. Two batches therefore lock rows in the same order.
 pub(super) async fn apply(
     context: &Context,
     tx: &mut Tx,

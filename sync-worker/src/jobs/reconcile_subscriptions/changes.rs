@@ -1,4 +1,6 @@
-//! Changes of subscriptions at the provider: each is recorded before the call and stored after it.
+//! Changes of subscriptions at the provider.
+//!
+//! Each is recorded before the call, and its result is stored after it.
 
 use shared::connectors::{ConnectorError, Renewal, SubscribeRequest, SubscriptionIds};
 use shared::db::DbError;

@@ -151,7 +151,9 @@ fn outcome_of(
 const LIMITED: &str =
     "The provider's rate limit is reached. The run resumes when calls are allowed.";
 
-/// Whether a run continues its reconciliation pass at `at` instead of ending for the next poll.
+/// Whether a run continues its reconciliation pass at `at`.
+///
+/// Otherwise it ends, so that the next poll can begin.
 ///
 /// A due poll waits, for a limited time, only while the pass has not yet read a page.
 fn pass_continues(at: DateTime<Utc>, next_poll: Option<DateTime<Utc>>, has_progress: bool) -> bool {

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn jwt_is_accepted_by_app_id_and_client_id() {
+    fn jwt_issuer_is_app_id_or_client_id() {
         let (app, _) = App::register(1).expect("an app");
         for issuer in [
             json!(app.id),

@@ -1,4 +1,8 @@
 //! The family's part of the control API.
+//!
+//! Zoho has routes of the same names. They are not shared: the two families have other people, grants
+//! and tokens, so a common trait would be as long as the routes that it replaces. The common routes
+//! of providers are in `provider_control`.
 
 use std::sync::Arc;
 

@@ -165,7 +165,7 @@ mod tests {
     use crate::google::settings::UnitQuota;
 
     #[test]
-    fn quota_refuses_beyond_a_sliding_minute() {
+    fn quota_rejects_beyond_a_sliding_minute() {
         let mut settings = Settings::default();
         let quota = UnitQuota {
             project_per_minute: Some(25),

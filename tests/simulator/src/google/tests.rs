@@ -218,7 +218,7 @@ impl Fixture {
     }
 
     /// Messages after all deliveries.
-    async fn settled_messages(&self) -> Vec<BTreeMap<String, String>> {
+    async fn delivered_messages(&self) -> Vec<BTreeMap<String, String>> {
         self.control("quiesce", json!({})).await;
         self.messages.lock().expect("the messages").clone()
     }

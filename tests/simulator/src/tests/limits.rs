@@ -63,7 +63,7 @@ async fn not_modified_counts_against_the_secondary_limit() {
 }
 
 #[tokio::test]
-async fn disabled_limits_refuse_no_request() {
+async fn disabled_limits_reject_no_request() {
     let config = Config {
         enforces_limits: false,
         ..Config::default()

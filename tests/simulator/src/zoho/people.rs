@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn two_data_centers_have_one_id_but_never_one_address() {
+    fn data_centers_share_ids_but_no_address() {
         let (mut people, mut rng) = (People::default(), StdRng::seed_from_u64(1));
         let mut add = |data_center| {
             let new = NewOrganization {

@@ -1,4 +1,4 @@
-//! Row `push-to-feed`: from an act at a provider to its Signal, and the requests that acts cost.
+//! Row `push-to-feed`: from an act at a provider to its Signal, with the requests it costs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,8 +12,9 @@ use crate::installation;
 use crate::load::due;
 use crate::report::{Row, percentiles};
 
-/// Providers, each with the act that is measured. A push of Google's has no content: the Signal
-/// comes from the read that it causes.
+/// Providers, each with the act that is measured.
+///
+/// A push of Google's has no content: the Signal comes from the read that it causes.
 const ACTS: [(&str, &str); 6] = [
     ("github", "issues.opened"),
     ("slack", "message.posted"),

@@ -1,21 +1,8 @@
-//! Client of the public API.
+//! Requests of the demo to the public API.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, bail};
-use reqwest::{Method, RequestBuilder, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::json;
-use url::Url;
-
-/// Client of the api-server with an operator token.
-pub(crate) struct Api {
-    client: reqwest::Client,
-    base: Url,
-    operator: SecretString,
-}
+use tests::api::{Api, read};
 
 /// Page of the feed.
 #[derive(Deserialize)]
@@ -58,32 +45,6 @@ pub(crate) struct Context {
 }
 
 #[derive(Deserialize)]
-struct Identified {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct CreatedKey {
-    key: String,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    authorize_url: Url,
-}
-
-#[derive(Deserialize)]
-struct Providers {
-    providers: Vec<Provider>,
-}
-
-#[derive(Deserialize)]
-struct Provider {
-    slug: String,
-    configured: bool,
-}
-
-#[derive(Deserialize)]
 struct Connections {
     connections: Vec<Connection>,
     next_cursor: Option<String>,
@@ -99,132 +60,49 @@ pub(crate) struct Connection {
     pub(crate) backfilled_at: Option<String>,
 }
 
-impl Api {
-    pub(crate) fn new(base: Url, operator: SecretString) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(40))
-            .build()?;
-        Ok(Self {
-            client,
-            base,
-            operator,
-        })
-    }
+/// Lists the slugs of the configured providers.
+pub(crate) async fn configured_providers(api: &Api) -> anyhow::Result<Vec<String>> {
+    let listed = api.providers().await?.into_iter();
+    let configured = listed.filter(|provider| provider.configured);
+    Ok(configured.map(|provider| provider.slug).collect())
+}
 
-    /// Creates a tenant and returns its id.
-    pub(crate) async fn create_tenant(&self, name: &str) -> anyhow::Result<String> {
-        let request = self
-            .request(Method::POST, "/v1/tenants", self.operator.expose_secret())?
-            .json(&json!({ "name": name }));
-        Ok(send::<Identified>(request).await?.id)
-    }
-
-    /// Creates an API key with all scopes of a tenant.
-    pub(crate) async fn create_key(&self, tenant: &str) -> anyhow::Result<String> {
-        let path = format!("/v1/tenants/{tenant}/api-keys");
-        let request = self
-            .request(Method::POST, &path, self.operator.expose_secret())?
-            .json(&json!({ "name": "Demo" }));
-        Ok(send::<CreatedKey>(request).await?.key)
-    }
-
-    /// Lists the slugs of the configured providers.
-    pub(crate) async fn providers(&self) -> anyhow::Result<Vec<String>> {
-        let request = self.request(Method::GET, "/v1/providers", self.operator.expose_secret())?;
-        let listed = send::<Providers>(request).await?.providers;
-        let configured = listed.into_iter().filter(|provider| provider.configured);
-        Ok(configured.map(|provider| provider.slug).collect())
-    }
-
-    /// Lists the tenant's connections; `None` when the API key is unknown.
-    pub(crate) async fn connections(&self, key: &str) -> anyhow::Result<Option<Vec<Connection>>> {
-        let mut found = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut request = self.request(Method::GET, "/v1/connections", key)?;
-            if let Some(cursor) = &cursor {
-                request = request.query(&[("cursor", cursor)]);
-            }
-            let response = request.send().await?;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                return Ok(None);
-            }
-            let page: Connections = parse(response).await?;
-            found.extend(page.connections);
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                return Ok(Some(found));
-            }
-        }
-    }
-
-    /// Disconnects a connection.
-    pub(crate) async fn disconnect(&self, key: &str, connection: &str) -> anyhow::Result<()> {
-        let path = format!("/v1/connections/{connection}");
-        let response = self.request(Method::DELETE, &path, key)?.send().await?;
-        expect_success(response).await?;
-        Ok(())
-    }
-
-    /// Creates a connect link for the key's tenant.
-    pub(crate) async fn connect(&self, key: &str, provider: &str) -> anyhow::Result<Url> {
-        let path = format!("/v1/connect/{provider}");
-        let request = self.request(Method::POST, &path, key)?.json(&json!({}));
-        Ok(send::<Link>(request).await?.authorize_url)
-    }
-
-    /// Reads a page of a provider's Signals; `None` when the cursor is invalid.
-    pub(crate) async fn signals(
-        &self,
-        key: &str,
-        source: &str,
-        cursor: Option<&str>,
-        limit: u64,
-    ) -> anyhow::Result<Option<SignalPage>> {
-        let mut request = self
-            .request(Method::GET, "/v1/signals", key)?
-            .query(&[("source", source)])
-            .query(&[("limit", limit)]);
-        if let Some(cursor) = cursor {
-            request = request.query(&[("cursor", cursor)]);
-        }
-        let response = request.send().await?;
-        if matches!(
-            response.status(),
-            StatusCode::GONE | StatusCode::BAD_REQUEST
-        ) && cursor.is_some()
-        {
+/// Lists the tenant's connections; `None` when the API key is unknown.
+pub(crate) async fn connections(api: &Api, key: &str) -> anyhow::Result<Option<Vec<Connection>>> {
+    let mut found = Vec::new();
+    let mut query = String::new();
+    loop {
+        let path = format!("/v1/connections{query}");
+        let response = api.request(Method::GET, &path, key, None).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
             return Ok(None);
         }
-        parse(response).await.map(Some)
-    }
-
-    fn request(&self, method: Method, path: &str, token: &str) -> anyhow::Result<RequestBuilder> {
-        Ok(self
-            .client
-            .request(method, self.base.join(path)?)
-            .bearer_auth(token))
+        let page: Connections = read(response).await?;
+        found.extend(page.connections);
+        let Some(cursor) = page.next_cursor else {
+            return Ok(Some(found));
+        };
+        query = format!("?cursor={cursor}");
     }
 }
 
-async fn send<T: DeserializeOwned>(request: RequestBuilder) -> anyhow::Result<T> {
-    parse(request.send().await?).await
-}
-
-async fn parse<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::Result<T> {
-    let response = expect_success(response).await?;
-    let url = response.url().clone();
-    response
-        .json()
-        .await
-        .with_context(|| format!("failed to parse the response of {url}"))
-}
-
-/// Returns a successful response, otherwise an error with its body.
-async fn expect_success(response: reqwest::Response) -> anyhow::Result<reqwest::Response> {
-    if response.status().is_success() {
-        return Ok(response);
+/// Reads a page of a provider's Signals; `None` when the cursor is invalid.
+pub(crate) async fn signals(
+    api: &Api,
+    key: &str,
+    source: &str,
+    cursor: Option<&str>,
+    limit: u64,
+) -> anyhow::Result<Option<SignalPage>> {
+    let after = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+    let path = format!("/v1/signals?source={source}&limit={limit}{after}");
+    let response = api.request(Method::GET, &path, key, None).await?;
+    let is_rejected = matches!(
+        response.status(),
+        StatusCode::GONE | StatusCode::BAD_REQUEST
+    );
+    if is_rejected && cursor.is_some() {
+        return Ok(None);
     }
-    let (status, url) = (response.status(), response.url().clone());
-    bail!("{url} responded with {status}: {}", response.text().await?)
+    read(response).await.map(Some)
 }

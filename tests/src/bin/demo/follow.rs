@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::ensure;
+use tests::api::Api;
 use url::Url;
 
 use crate::FollowArguments;
-use crate::api::{Api, Signal};
+use crate::api::{self, Signal};
 use crate::simulator;
 use crate::teams::{self, Team, Teams};
 
@@ -62,13 +63,15 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for all backfills and returns the providers, so that all of them have Signals to show.
+/// Waits for all backfills and returns the providers.
+///
+/// All of them have Signals to show then.
 async fn wait_for_backfills(api: &Api, teams: &[Team]) -> anyhow::Result<BTreeSet<String>> {
     let mut shown = 0;
     loop {
         let mut connections = Vec::new();
         for team in teams {
-            connections.extend(api.connections(&team.key).await?.unwrap_or_default());
+            connections.extend(api::connections(api, &team.key).await?.unwrap_or_default());
         }
         connections.retain(|one| one.status == "active");
         let read = connections.iter().filter(|one| one.backfilled_at.is_some());
@@ -104,7 +107,7 @@ async fn read_page(
         return Ok(Page::default());
     }
     let cursor = team.cursors.get(source).map(String::as_str);
-    let Some(page) = api.signals(&team.key, source, cursor, limit).await? else {
+    let Some(page) = api::signals(api, &team.key, source, cursor, limit).await? else {
         team.cursors.remove(source);
         return Ok(Page {
             signals: Vec::new(),

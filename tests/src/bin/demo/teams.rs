@@ -10,9 +10,10 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
+use tests::api::Api;
 use url::Url;
 
-use crate::api::Api;
+use crate::api;
 use crate::browser::Browser;
 use crate::simulator::{self, Account};
 
@@ -64,7 +65,7 @@ impl Teams {
     pub(crate) async fn disconnect_all(&mut self, api: &Api) -> anyhow::Result<()> {
         let mut kept = Vec::new();
         for team in self.teams.drain(..) {
-            let Some(connections) = api.connections(&team.key).await? else {
+            let Some(connections) = api::connections(api, &team.key).await? else {
                 continue;
             };
             for connection in connections
@@ -86,8 +87,7 @@ impl Teams {
                 || format!("Team {}", number + 1),
                 |name| format!("Team {name}"),
             );
-            let tenant = api.create_tenant(&name).await?;
-            let key = api.create_key(&tenant).await?;
+            let key = api.create_tenant(&name).await?;
             self.teams.push(Team {
                 name,
                 key,
@@ -105,7 +105,7 @@ pub(crate) async fn connect(
     teams: &[Team],
 ) -> anyhow::Result<Vec<String>> {
     let mut connected = vec![Vec::new(); teams.len()];
-    for provider in api.providers().await? {
+    for provider in api::configured_providers(api).await? {
         let mut accounts = simulator::accounts(simulator, &provider).await?;
         accounts.sort_by(|a, b| a.name().cmp(b.name()));
         ensure!(

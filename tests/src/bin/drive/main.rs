@@ -14,7 +14,7 @@ mod zoho;
 
 use tests::harness::System;
 
-/// The connector searches for updates only where an installation has more than 20 repositories.
+/// Number of repositories: with more than 20, the connector searches for updates.
 const REPOSITORIES: usize = 22;
 /// Number of objects that exceeds a page of any list.
 const MORE_THAN_A_PAGE: usize = 101;

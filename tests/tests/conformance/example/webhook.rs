@@ -72,7 +72,9 @@ impl WebhookVerifier for Verifier {
     }
 }
 
-/// Verifies a push: by the channel's token at the app's URL, by the connection's secret at its own.
+/// Verifies a push.
+///
+/// At the app's URL by the channel's token, at the connection's URL by its secret.
 pub(super) async fn verify(
     slug: &'static str,
     request: &WebhookRequest<'_>,

@@ -210,8 +210,9 @@ async fn connection_is_read_by_id() {
     assert!(read <= CLAIMS * 6, "{read} entries: {reads:?}");
 }
 
-/// Inserts jobs of a tenant among those of others: three thousand queued ones and twenty thousand
-/// finished ones, of which one in two hundred is dead-lettered.
+/// Inserts jobs of a tenant among those of others.
+///
+/// Three thousand are queued and twenty thousand finished, one in two hundred of them dead-lettered.
 async fn insert_jobs(test: &TestDb, tenant: TenantId) {
     let statements = [
         "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \

@@ -1,5 +1,6 @@
 //! Requests of people: retry, cancel, list.
 
+use chrono::TimeDelta;
 use shared::db::page::PageRequest;
 use shared::model::{ConfirmGrant, ConnectionId, JobId, JobState, NewJob, TenantId};
 use shared::queue::JobOutcome;
@@ -80,6 +81,32 @@ pub(crate) async fn cancelled_job_runs_no_more(fixture: &Fixture) {
     tx.commit().await.expect("committed");
     assert_eq!(cancelled.expect("cancelled"), 1);
     assert_eq!(fixture.claim_one(worker).await.connection_id, None);
+}
+
+pub(crate) async fn jobs_are_counted_by_state(fixture: &Fixture) {
+    let tenant = TenantId::generate();
+    for _ in 0..5 {
+        fixture.enqueue(&job_of(tenant, None)).await;
+    }
+    let worker = fixture.worker().await;
+    let jobs = fixture.claim(worker, 3, 3).await;
+    let [dead, snoozed, _running] = &jobs[..] else {
+        panic!("{} jobs", jobs.len());
+    };
+    assert!(fixture.finish(dead, JobOutcome::Dead(error("x"))).await);
+    let later = JobOutcome::Snoozed {
+        at: snoozed.started_at + TimeDelta::hours(1),
+        error: error("x"),
+    };
+    assert!(fixture.finish(snoozed, later).await);
+    let mut tx = fixture.begin(tenant).await;
+    let totals = fixture.queue.totals(&mut tx).await.expect("counted");
+    tx.commit().await.expect("committed");
+    assert_eq!(
+        (totals.due, totals.scheduled, totals.running, totals.dead),
+        (2, 1, 1, 1)
+    );
+    assert!(totals.oldest_seconds >= 0.0, "{totals:?}");
 }
 
 pub(crate) async fn jobs_are_listed_newest_first(fixture: &Fixture) {

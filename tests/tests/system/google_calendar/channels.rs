@@ -1,4 +1,4 @@
-//! Watch channels of calendars: of one that refuses them, lapsed, renewed, and of many calendars.
+//! Watch channels of calendars: refused, lapsed, renewed, and of many calendars.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -115,7 +115,7 @@ async fn fifty_renewals_leave_one_channel_per_calendar() {
 
 /// At the default settings and within Google's quotas of a new project.
 #[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_calendars_are_read_and_watched_within_quota() {
+async fn three_hundred_calendars_are_watched_within_quota() {
     const CALENDARS: usize = 300;
     let system = System::builder()
         .simulator(|sim| {

@@ -88,7 +88,7 @@ async fn useless_consent_is_revoked_unless_shared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flow_that_fails_after_the_consent_leaves_no_grant() {
+async fn flow_failing_after_consent_leaves_no_grant() {
     let system = start().await;
     let (account, admin) = system.accounts_at(SLUG).await.remove(0);
     let tenant = system.tenant("Acme").await;

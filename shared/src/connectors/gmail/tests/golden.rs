@@ -10,7 +10,7 @@ use crate::connectors::gmail::normalize;
 use crate::connectors::gmail::wire::Message;
 use crate::connectors::testing::{kinds, snapshots};
 
-/// Messages from before are no facts.
+/// The time before which messages are not facts.
 fn floor() -> DateTime<Utc> {
     now() - TimeDelta::days(30)
 }

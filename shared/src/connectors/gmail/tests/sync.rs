@@ -32,7 +32,7 @@ pub(super) fn request(stream: &str, cursor: Option<Value>) -> SyncRequest {
     }
 }
 
-/// Messages from before are no facts.
+/// The time before which messages are not facts.
 pub(super) fn floor() -> DateTime<Utc> {
     now() - TimeDelta::days(30)
 }
@@ -52,7 +52,7 @@ fn message(id: &str, minutes: i64) -> Value {
     })
 }
 
-/// Answers requests for messages: their ids are `m` and their age in minutes; `gone` is deleted.
+/// Serves messages: their ids are `m` and their age in minutes; `gone` is deleted.
 pub(super) async fn hold_messages(server: &MockServer) {
     Mock::given(method("GET"))
         .and(path_regex("^/gmail/v1/users/me/messages/.+$"))
@@ -150,7 +150,7 @@ async fn expired_history_restarts_the_stream() {
 }
 
 #[tokio::test]
-async fn refused_page_token_restarts_the_stream() {
+async fn rejected_page_token_restarts_the_stream() {
     let (server, gmail) = gmail(&[]).await;
     let reason = |reason: &str| json!({ "error": { "code": 400, "errors": [{ "domain": "global", "reason": reason }] } });
     respond(&server, "history", 400, reason("invalidArgument")).await;

@@ -137,7 +137,7 @@ async fn genuine_push_is_routed_by_lower_case_address() {
 }
 
 #[tokio::test]
-async fn push_is_refused_until_keys_are_known() {
+async fn push_is_rejected_until_keys_are_known() {
     let fixture = Fixture::new().await;
     let first = fixture.verify_token(&header(), &claims());
     assert_eq!(first, Err(VerifyError::KeysUnavailable));
@@ -169,7 +169,7 @@ async fn foreign_token_needs_no_key() {
 }
 
 #[tokio::test]
-async fn push_without_token_is_refused() {
+async fn push_without_token_is_rejected() {
     let fixture = Fixture::with_keys().await;
     let missing = fixture.verify_headers(&HeaderMap::new()).err();
     assert_eq!(missing, Some(VerifyError::MissingHeader(AUTHORIZATION)));
@@ -188,7 +188,7 @@ async fn push_without_token_is_refused() {
 }
 
 #[tokio::test]
-async fn two_tokens_are_refused() {
+async fn two_tokens_are_rejected() {
     let fixture = Fixture::with_keys().await;
     let value = format!("Bearer {}", token(&header(), &claims()));
     let value = HeaderValue::from_str(&value).expect("a header's value");
@@ -200,7 +200,7 @@ async fn two_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn other_algorithms_are_refused() {
+async fn other_algorithms_are_rejected() {
     let fixture = Fixture::with_keys().await;
     for other in [
         json!({ "alg": "none", "kid": KEY }),
@@ -236,7 +236,7 @@ async fn other_algorithms_are_refused() {
 }
 
 #[tokio::test]
-async fn changed_token_is_refused() {
+async fn changed_token_is_rejected() {
     let fixture = Fixture::with_keys().await;
     let genuine = token(&header(), &claims());
     let (signed, signature) = genuine.rsplit_once('.').expect("a signature");
@@ -251,7 +251,7 @@ async fn changed_token_is_refused() {
 }
 
 #[tokio::test]
-async fn token_of_another_sender_is_refused() {
+async fn token_of_another_sender_is_rejected() {
     let fixture = Fixture::with_keys().await;
     for (claim, value) in [
         ("iss", json!("https://accounts.example.com")),

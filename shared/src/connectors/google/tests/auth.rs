@@ -145,7 +145,7 @@ async fn useless_consent_is_rejected_with_its_grant() {
 }
 
 #[tokio::test]
-async fn grant_of_a_failed_flow_is_handed_over() {
+async fn failed_flow_returns_its_grant() {
     let claims = URL_SAFE_NO_PAD.encode(json!({ "sub": "1001" }).to_string());
     for (id_token, is_known) in [
         (json!(format!("e30.{claims}.c2ln")), true),

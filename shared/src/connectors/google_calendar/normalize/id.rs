@@ -10,10 +10,9 @@ pub(super) struct EventId<'a> {
 }
 
 impl<'a> EventId<'a> {
-    /// Splits an id at the suffix of an instance (`_20250324T123000Z`) or of a later part of a
-    /// series (`_R20250326T123000`).
+    /// Splits an id at the suffix of an instance or of a later part of a series.
     ///
-    /// Ids of imported events begin with `_`, so only a suffix counts.
+    /// The suffixes are `_20250324T123000Z` and `_R20250326T123000`. Ids of imported events begin with `_`, so only a suffix counts.
     pub(super) fn parse(full: &'a str) -> Self {
         let base = match full.rsplit_once('_') {
             Some((base, suffix)) if !base.is_empty() && is_start(instance_of(suffix)) => base,

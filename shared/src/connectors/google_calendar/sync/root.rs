@@ -1,6 +1,6 @@
-//! Root stream: the calendars that a person may write to, each with a stream and a subscription.
+//! Root stream: the calendars that a person may write to.
 //!
-//! An unreadable calendar makes the pass partial, so that its stream does not end. An expired page
+//! Each has a stream and a subscription. An unreadable calendar makes the pass partial, so that its stream does not end. An expired page
 //! token restarts the list.
 
 use std::collections::BTreeMap;

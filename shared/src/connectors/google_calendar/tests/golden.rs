@@ -11,8 +11,9 @@ use crate::connectors::google_calendar::wire::Event;
 use crate::connectors::page::PageContent;
 use crate::model::SignalDraft;
 
-/// A Signal for its snapshot, after checking that `raw` is the row, or the part of it that is not
-/// private.
+/// Serializes a Signal for its snapshot.
+///
+/// Asserts that `raw` is the row, or the part of it that is not private.
 fn serialize(signal: &SignalDraft, body: &Bytes) -> Value {
     let text = std::str::from_utf8(body).expect("pages are text");
     let mut value = serde_json::to_value(signal).expect("a Signal is JSON");

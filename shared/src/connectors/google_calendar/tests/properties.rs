@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn page_has_one_signal_per_change_of_a_series(rows in prop::collection::vec(row(), 1..12)) {
+    fn page_has_one_signal_per_changed_series(rows in prop::collection::vec(row(), 1..12)) {
         let mut updates: BTreeMap<String, usize> = BTreeMap::new();
         for signal in normalize(&context(), &rows) {
             if signal.kind == SignalKind::EventUpdated {

@@ -48,7 +48,7 @@ fn later_part_is_no_creation() {
 }
 
 #[test]
-fn single_invitation_speaks_for_itself() {
+fn single_invitation_has_its_own_signal() {
     let updated = |series: &str| key(&format!("{series}:updated:2026-11-23T10:52:14.082Z"));
     let other = format!("zz{SERIES}");
     let expected = [updated(SERIES), updated(&other)];

@@ -54,7 +54,7 @@ async fn run(calendars: &Calendars, cursor: Option<Value>) -> Vec<SyncPage> {
 }
 
 #[tokio::test]
-async fn token_is_taken_before_past() {
+async fn token_is_requested_before_past_events() {
     let calendars = Calendars::start().await;
     for body in [
         json!({ "nextPageToken": "t2" }),

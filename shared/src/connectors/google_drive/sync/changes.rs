@@ -47,8 +47,10 @@ const CHANGE_FIELDS: &str = concat!(
 /// Position of a stream.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Time before which nothing is reported. The lists are read down to it also after the token has
-    /// expired, because the times of files are the uploader's, and a thousand files cost one call.
+    /// Time before which nothing is reported.
+    ///
+    /// The lists are read down to it also after the token has expired, because the times of files are
+    /// the uploader's, and a thousand files cost one call.
     floor: DateTime<Utc>,
     /// Token of the next page of the log; `None` in a reconciliation pass, which ends before it.
     token: Option<String>,

@@ -44,7 +44,7 @@ fn changes_within_a_minute_belong_to_creation() {
 }
 
 #[test]
-fn time_at_floor_is_reported_and_before_is_not() {
+fn floor_is_inclusive() {
     for (created, expected) in [
         ("2026-11-01T00:00:00.000Z", 1),
         ("2026-10-31T23:59:59.999Z", 0),

@@ -45,8 +45,9 @@ const FIELDS: [&str; 9] = [
 struct Cursor {
     /// The stream's floor: earlier facts are not emitted.
     floor: i64,
-    /// The latest change that was read; `None` until the first walk is complete. A resync begins at
-    /// the end of the last complete read.
+    /// The latest change that was read; `None` until the first walk is complete.
+    ///
+    /// A resync begins at the end of the last complete read.
     #[serde(default)]
     high: Option<i64>,
     /// The current walk; `None` between runs.

@@ -1,5 +1,6 @@
-//! Regression tests of payloads from production: categories in payloads, renamed fields, planned
-//! release dates, rejected events.
+//! Regression tests of payloads from production.
+//!
+//! Categories in payloads, renamed fields, planned release dates, rejected events.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

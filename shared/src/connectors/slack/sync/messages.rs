@@ -26,9 +26,10 @@ const THREAD_AGE: Duration = Duration::days(90);
 struct Cursor {
     /// The stream's floor: earlier facts are not emitted.
     floor: Ts,
-    /// The newest message that was read; `None` until the first walk is complete. A resync begins at
-    /// the end of the last complete read: later replies to older messages are found by the
-    /// reconciliation pass.
+    /// The newest message that was read; `None` until the first walk is complete.
+    ///
+    /// A resync begins at the end of the last complete read: the reconciliation pass finds later
+    /// replies to older messages.
     #[serde(default)]
     high: Option<Ts>,
     /// The current walk; `None` between runs.
@@ -41,8 +42,10 @@ struct Cursor {
 struct Walk {
     /// Facts since this time are emitted; earlier ones are in the feed.
     emit_from: Ts,
-    /// Whether the walk continues to the oldest message, for edits and replies to old messages;
-    /// otherwise it ends with the page that reaches `emit_from`.
+    /// Whether the walk continues to the oldest message.
+    ///
+    /// It then finds edits of and replies to old messages. Otherwise it ends with the page that
+    /// reaches `emit_from`.
     is_full: bool,
     /// Upper bound of the next page.
     latest: Ts,

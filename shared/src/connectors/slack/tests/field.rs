@@ -1,4 +1,6 @@
-//! Regression tests of payloads from production: odd texts, link previews, changed channel ids.
+//! Regression tests of payloads from production.
+//!
+//! Unusual texts, link previews, changed channel ids.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -35,7 +37,7 @@ fn changed_event(edited: Option<&str>, previously: Option<&str>) -> Value {
 }
 
 #[test]
-fn slack_unfurl_of_old_edited_message_is_no_edit() {
+fn slack_unfurl_of_old_edited_message_is_ignored() {
     for (edited, previously, facts) in [
         (Some("1600000100.000000"), None, 1),
         (Some("1600000100.000000"), Some("1600000050.000000"), 1),

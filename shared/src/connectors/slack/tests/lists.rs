@@ -100,7 +100,7 @@ async fn backfill_from_the_epoch_is_read() {
 }
 
 #[tokio::test]
-async fn resync_ends_where_the_last_read_ended_and_keeps_floor() {
+async fn resync_ends_at_last_read_and_keeps_floor() {
     let (server, slack, _) = slack().await;
     let at = |days: i64| now().timestamp() - days * 86_400;
     let message =

@@ -30,7 +30,9 @@ const ACCOUNTS_THROTTLE: &str = "access denied";
 const ACCOUNTS_THROTTLE_TEXT: &str = "too many requests";
 /// Codes of a token that is no longer valid.
 const INVALID_TOKEN: &[&str] = &["oauthtoken_invalid", "invalid_oauthtoken"];
-/// Codes of a token without the scope that a call needs. Zoho grants scopes and then rejects them.
+/// Codes of a token without the scope that a call needs.
+///
+/// Zoho rejects scopes that it granted.
 const MISSING_SCOPE: &[&str] = &[
     "oauthtoken_scope_invalid",
     "invalid_oauthscope",
@@ -205,7 +207,7 @@ impl ErrorBody {
 fn stated_status(code: &Value) -> Option<StatusCode> {
     let number = code.as_u64().or_else(|| code.as_str()?.trim().parse().ok());
     let status = StatusCode::from_u16(u16::try_from(number?).ok()?).ok()?;
-    // A number that is no status says nothing.
+    // Other numbers are not statuses.
     (status.as_u16() < 600).then_some(status)
 }
 
@@ -242,7 +244,7 @@ impl CallError<'_> {
         }
         let is_limit = body.is_limit() || self.http_status == StatusCode::TOO_MANY_REQUESTS;
         if is_limit {
-            // A page of a proxy says nothing about a lock of Zoho's.
+            // A proxy's page does not mean that Zoho locked the endpoint.
             let pause = if self.is_page {
                 DEFAULT_RETRY_AFTER
             } else {

@@ -116,7 +116,7 @@ async fn code_is_exchanged_in_the_accounts_data_center() {
 }
 
 #[tokio::test]
-async fn redirect_without_location_is_from_the_configured_data_center() {
+async fn redirect_without_location_means_configured_data_center() {
     let family = Family::start().await;
     family.mock_consent("us", json!({})).await;
     let consent = family.exchange(&[]).await.expect("a consent");

@@ -26,7 +26,7 @@ const CLIENT: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn data_center_has_its_own_secrets_or_the_common_ones() {
+fn data_center_has_own_or_common_secrets() {
     let own = (
         "ZOHO_CLIENT_SECRET_EU",
         "s3cret-of-europe-2,s3cret-of-europe-1",

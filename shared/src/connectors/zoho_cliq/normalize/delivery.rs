@@ -11,7 +11,7 @@ use crate::connectors::zoho_cliq::wire::{
 };
 use crate::model::{DirectoryKind, SignalDraft, SignalKind, TimestampSource};
 
-/// Normalizes a delivery that was received at a time; `None` if the catalogue has no kind for it.
+/// Normalizes a delivery; `None` if the catalogue has no kind for it.
 pub(in super::super) fn from_delivery(
     directory: &Directory,
     delivery: &Delivery,

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn run_stops_at_chats_without_news() {
+    fn run_stops_at_first_unchanged_chat() {
         let mut run = Run::default();
         assert!(run.turn_page(&[90_000, 50_000], Some(60_000)));
         assert!(run.is_partial, "their streams stay");

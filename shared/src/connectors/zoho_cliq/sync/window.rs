@@ -1,4 +1,4 @@
-//! One window of the messages of a chat: its call, and its Signals.
+//! One window of a chat's messages: the call, and the Signals of its rows.
 
 use serde_json::value::RawValue;
 
@@ -45,10 +45,10 @@ pub(super) async fn read(
     };
     let (from, to) = window.request();
     let is_within = |time: &i64| (from..=to).contains(time);
-    // Narrower windows would have the same page.
+    // Zoho ignored the window, and would also ignore a narrower one.
     if fill.rows >= fill.limit && !times.iter().any(is_within) {
         return Err(permanent_error(
-            "a full page of messages has none of its window",
+            "a full page of messages has no message of the requested window",
         ));
     }
     let complete = walk.advance(window, &times, fill);
@@ -66,7 +66,7 @@ pub(super) async fn read(
     let mut content = page::with_directory(request, normalize, async |missing| {
         match resolve_directory(client, missing).await {
             Ok(found) => Ok(Some(found)),
-            // A name is not worth a page.
+            // Without names, the page is still read.
             Err(ConnectorError::RateLimited { .. } | ConnectorError::Transient(_)) => Ok(None),
             Err(other) => Err(other),
         }

@@ -114,7 +114,7 @@ fn typed_json_stays_text_in_a_form() {
 }
 
 #[test]
-fn deletion_without_a_time_is_dated_by_its_receipt() {
+fn deletion_without_time_is_dated_by_receipt() {
     let body = payload("zoho_cliq", "participation.message_deleted");
     let mut body: Value = serde_json::from_slice(&body).expect("JSON");
     body["timestamp"] = Value::Null;

@@ -153,7 +153,7 @@ async fn list_that_ignores_its_bounds_ends() {
 }
 
 #[tokio::test]
-async fn run_reads_only_chats_with_news() {
+async fn run_reads_only_changed_chats() {
     let (server, cliq) = cliq().await;
     hold_chats(&server, times(350), true).await;
     let pages = read_all(&cliq, "chats", &Value::Null, None).await;
@@ -255,7 +255,7 @@ async fn known_rejected_scope_is_not_called() {
 }
 
 #[tokio::test]
-async fn channels_are_read_again_if_their_set_has_changed() {
+async fn channels_are_read_again_if_set_changed() {
     let (server, cliq) = cliq().await;
     let mut digests = Vec::new();
     let mut cursor = None;
@@ -284,7 +284,7 @@ async fn channels_are_read_again_if_their_set_has_changed() {
 }
 
 #[tokio::test]
-async fn channels_that_the_root_saw_during_a_read_are_read_again() {
+async fn channels_seen_during_read_are_read_again() {
     let (server, cliq) = cliq().await;
     let of = |digest: &str| json!({ "digest": digest });
     let first = json!({ "channels": [channel(1, ago(90), 0)], "next_token": "n" });

@@ -120,7 +120,7 @@ pub(super) fn active_at(time: i64) -> Value {
 }
 
 #[tokio::test]
-async fn chat_without_news_costs_no_call() {
+async fn unchanged_chat_costs_no_call() {
     let (server, cliq) = cliq().await;
     let read_to = ago(600);
     for (active, calls) in [(ago(600 + 121), 0), (ago(600 + 120), 1), (ago(60), 2)] {
@@ -321,7 +321,7 @@ pub(super) fn thread(chat: &str, time: &str) -> Value {
 }
 
 #[tokio::test]
-async fn threads_with_news_are_read() {
+async fn changed_threads_are_read() {
     let (server, cliq) = cliq().await;
     let iso = |seconds: i64| {
         (now() - TimeDelta::seconds(seconds))

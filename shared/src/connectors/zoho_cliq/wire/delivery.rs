@@ -1,4 +1,4 @@
-//! Deliveries of bot handlers: the envelope of an extension, and the fields of a Deluge handler.
+//! Deliveries of bot handlers: from extensions, and from Deluge scripts.
 //!
 //! An extension's fields are in `params`; a Deluge handler sends them at the top, as JSON or, if
 //! its script passes them as parameters, as a form.

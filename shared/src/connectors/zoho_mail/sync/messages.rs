@@ -123,7 +123,9 @@ pub(super) async fn read_page(
     })
 }
 
-/// Normalizes the rows that are not known; returns the marks of all rows, `None` for those without.
+/// Normalizes the rows that are not known, and returns the marks of all rows.
+///
+/// A mark is `None` for a row without one.
 fn read_rows(
     list: List,
     request: &SyncRequest,

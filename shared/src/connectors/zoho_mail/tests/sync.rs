@@ -69,7 +69,7 @@ async fn folder_without_type_makes_the_list_partial() {
 }
 
 #[tokio::test]
-async fn folder_of_sent_mail_tells_what_was_sent() {
+async fn folder_type_decides_what_was_sent() {
     let (server, mail) = zoho_mail().await;
     Folder::of([60]).serve(&server).await;
     for (is_sent, kind) in [
@@ -145,7 +145,7 @@ async fn time_in_the_future_hides_no_later_mail() {
 }
 
 #[tokio::test]
-async fn time_in_the_future_hides_no_mail_that_arrives_during_a_long_read() {
+async fn future_time_hides_no_mail_of_long_read() {
     let (server, mail) = zoho_mail().await;
     let folder = Folder {
         cap: Some(2),

@@ -151,7 +151,7 @@ fn addresses_are_unescaped_and_parsed() {
 }
 
 #[test]
-fn sender_has_a_name_if_it_is_no_address() {
+fn sender_name_is_omitted_if_an_address() {
     for (from, sender, address, name) in [
         (
             "grace@navy.example",

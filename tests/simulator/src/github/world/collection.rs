@@ -16,8 +16,9 @@ pub(crate) trait Item {
     fn invalidate_rendering(&mut self);
 }
 
-/// Implements [`Item`] for objects with the fields `id`, `created_at` and `updated_at`, which cache
-/// their JSON in the fields named.
+/// Implements [`Item`] for objects with the fields `id`, `created_at` and `updated_at`.
+///
+/// They cache their JSON in the named fields.
 macro_rules! impl_item {
     ($($item:ty: $($cache:ident),+;)+) => {$(
         impl Item for $item {

@@ -186,7 +186,7 @@ impl<'a> Transaction<'a> {
 
     /// Stores rows of an event, which changed at this time, and records their facts.
     ///
-    /// Rows that were gone before stay as they are.
+    /// Rows that were deleted before are not changed.
     fn store(&mut self, calendar: &str, mut rows: Vec<Event>, micros: i64) -> Vec<u64> {
         let Some(first) = rows.first() else {
             return Vec::new();

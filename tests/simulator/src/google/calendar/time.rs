@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_show_local_time_and_stamp_utc() {
+    fn times_show_local_time_and_stamp_utc() {
         let at = When::At {
             seconds: 1_742_819_400,
             zone: PHOENIX,

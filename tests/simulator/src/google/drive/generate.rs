@@ -158,8 +158,10 @@ fn perform_or_create(
     outcome.map_or(0, |outcome| outcome.facts.len())
 }
 
-/// All members act in shared drives, the account itself in My Drive; sharing goes both ways, and
-/// people outside share with the account.
+/// Selects the person who acts.
+///
+/// All members act in shared drives, the account itself in My Drive. Members share with each other,
+/// and people outside share with the account.
 fn choose_actor(
     rng: &mut StdRng,
     colleagues: &[String],

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn token_is_valid_for_its_own_log_until_expired() {
+    fn unexpired_token_is_valid_for_its_log() {
         let mut logs = Logs::default();
         let [owner, other] = ["1", "2"].map(|sub| LogOwner::Person(sub.to_owned()));
         let end = logs.end();

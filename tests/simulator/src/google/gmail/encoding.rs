@@ -43,7 +43,7 @@ impl Encoding {
     }
 }
 
-/// Splits a text between characters, encodes the parts, and joins them with folding white space.
+/// Encodes the parts of a text and joins them with folding white space.
 fn words(text: &str, encode: impl Fn(&str) -> String) -> String {
     let (mut parts, mut start) = (Vec::new(), 0);
     for (at, one) in text.char_indices() {

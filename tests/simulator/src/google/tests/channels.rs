@@ -46,7 +46,7 @@ async fn burst_of_changes_sends_one_message() {
     for _ in 0..5 {
         fixture.act("file.created", json!({})).await;
     }
-    let messages = fixture.settled_messages().await;
+    let messages = fixture.delivered_messages().await;
     assert_eq!(states(&messages), [("sync", "t-c1"), ("change", "t-c1")]);
     let numbers: Vec<u64> = messages
         .iter()
@@ -85,7 +85,7 @@ async fn channel_ends_silently_when_it_expires() {
         seconds = 660;
     }
     fixture.act("file.created", json!({})).await;
-    assert_eq!(fixture.settled_messages().await.len(), 2);
+    assert_eq!(fixture.delivered_messages().await.len(), 2);
 }
 
 #[tokio::test]
@@ -102,9 +102,9 @@ async fn stopped_channel_sends_at_most_one_message() {
     assert_eq!(stop().await.status(), StatusCode::NOT_FOUND);
     for _ in 0..2 {
         fixture.act("file.created", json!({})).await;
-        fixture.settled_messages().await;
+        fixture.delivered_messages().await;
     }
-    assert_eq!(fixture.settled_messages().await.len(), 2);
+    assert_eq!(fixture.delivered_messages().await.len(), 2);
 }
 
 #[tokio::test]
@@ -134,7 +134,11 @@ async fn message_is_retried_for_server_errors_only() {
         let fixture = fixture(status).await;
         let tokens = fixture.connect(0, SCOPE).await;
         fixture.watch(&tokens, "c1", json!({})).await;
-        assert_eq!(fixture.settled_messages().await.len(), attempts, "{status}");
+        assert_eq!(
+            fixture.delivered_messages().await.len(),
+            attempts,
+            "{status}"
+        );
     }
 }
 
@@ -150,14 +154,14 @@ async fn faults_change_the_first_attempt_of_a_message() {
         "stranger",
         "wrong_resource",
     ] {
-        fixture.settled_messages().await;
+        fixture.delivered_messages().await;
         fixture.messages.lock().expect("the messages").clear();
         let rule = json!({
             "target": "delivery", "effect": effect, "pattern": "changes.change", "count": 2,
         });
         fixture.control("faults", rule).await;
         fixture.act("file.created", json!({})).await;
-        let messages = fixture.settled_messages().await;
+        let messages = fixture.delivered_messages().await;
         let first = &messages[0];
         let (id, token) = (
             &first["x-goog-channel-id"],

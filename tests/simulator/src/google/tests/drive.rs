@@ -258,7 +258,7 @@ async fn expired_page_token_has_the_chosen_status() {
 }
 
 #[tokio::test]
-async fn removal_without_a_client_is_not_on_the_api() {
+async fn removal_without_client_is_not_on_api() {
     let fixture = fixture(StatusCode::OK).await;
     let removals = || {
         let rows = fixture.ledger(0).into_iter();
@@ -362,7 +362,7 @@ async fn batch_answers_each_request_in_its_part() {
 }
 
 #[tokio::test]
-async fn quota_refuses_with_the_recorded_body() {
+async fn quota_rejects_with_the_recorded_body() {
     let fixture = fixture(StatusCode::OK).await;
     let tokens = fixture.connect(0, SCOPE).await;
     let quotas = json!({ "quotas": {

@@ -74,7 +74,7 @@ async fn refresh_token_comes_with_a_shown_consent_only() {
 }
 
 #[tokio::test]
-async fn unticked_scope_is_refused_at_use() {
+async fn unticked_scope_is_rejected_at_use() {
     let fixture = fixture(StatusCode::OK).await;
     let withheld = json!({ "withheld_scopes": [METADATA] });
     fixture.control("google/settings", withheld).await;

@@ -105,7 +105,7 @@ impl DeliveryPolicy for Sender {
         true
     }
 
-    /// A token says nothing about the body, so only its own mistakes are forgeries.
+    /// A token does not sign the body, so only an invalid token makes a forgery.
     fn is_forged(&self, delivery: &Delivery, effect: Effect) -> bool {
         let extension = self.extension(delivery);
         let is_script = extension.is_some_and(|extension| extension.token.is_some());

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn only_folders_with_received_or_sent_mail_show_facts() {
+    fn only_received_and_sent_mail_shows_facts() {
         let without = SYSTEM.into_iter().filter(|kind| kind.fact().is_none());
         let without: Vec<&str> = without.map(FolderType::name).collect();
         let expected = ["Drafts", "Templates", "Spam", "Trash", "Outbox"];

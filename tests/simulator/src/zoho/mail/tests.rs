@@ -213,7 +213,7 @@ async fn requests_need_token_scope_and_own_account() {
 }
 
 #[tokio::test]
-async fn granted_scope_is_refused_at_use() {
+async fn granted_scope_is_rejected_at_use() {
     let fixture = fixture(|_| {}).await;
     let settings = json!({ "refused_scopes": ["ZohoMail.messages.READ"] });
     fixture.control("zoho/settings", settings).await;
@@ -223,7 +223,7 @@ async fn granted_scope_is_refused_at_use() {
 }
 
 #[tokio::test]
-async fn thirty_first_call_locks_and_calls_in_the_lock_are_counted() {
+async fn thirty_first_call_locks_and_counting_continues() {
     let fixture = fixture(|_| {}).await;
     for _ in 0..30 {
         fixture.get("/folders").await;
@@ -249,7 +249,7 @@ async fn thirty_first_call_locks_and_calls_in_the_lock_are_counted() {
 }
 
 #[tokio::test]
-async fn errors_have_their_code_in_the_body_by_a_setting() {
+async fn setting_puts_error_codes_in_body() {
     let fixture = fixture(|_| {}).await;
     let settings = json!({ "errors_with_ok_status": true });
     fixture.control("zoho_mail/settings", settings).await;

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signature_is_the_hmac_of_the_raw_body_in_base64() {
+    fn signature_is_base64_hmac_of_raw_body() {
         let body = br#"{"messageId":1700000000123110000,"zuid":612345678}"#;
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"a hook's secret");
         let tag = STANDARD

@@ -86,7 +86,7 @@ async fn code_is_valid_once_and_for_two_minutes() {
 }
 
 #[tokio::test]
-async fn refresh_token_needs_offline_access_and_a_shown_consent() {
+async fn refresh_token_needs_offline_access_and_consent() {
     let fixture = fixture().await;
     let tokens = async |extra: &[(&str, &str)]| {
         let page = fixture.authorize(0, extra).await;
@@ -138,7 +138,7 @@ async fn token_endpoint_names_the_wrong_part() {
 }
 
 #[tokio::test]
-async fn eleventh_refresh_in_ten_minutes_is_refused_until_they_end() {
+async fn eleventh_refresh_in_ten_minutes_is_rejected() {
     let fixture = fixture().await;
     let refresh = text(&fixture.connect(0).await, "refresh_token");
     for _ in 0..10 {
@@ -158,7 +158,7 @@ async fn eleventh_refresh_in_ten_minutes_is_refused_until_they_end() {
 }
 
 #[tokio::test]
-async fn sixth_refresh_token_in_a_minute_is_refused() {
+async fn sixth_refresh_token_in_a_minute_is_rejected() {
     let fixture = fixture().await;
     for _ in 0..5 {
         assert!(fixture.connect(0).await["refresh_token"].is_string());

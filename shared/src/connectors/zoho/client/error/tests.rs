@@ -79,7 +79,7 @@ fn code_decides_before_the_status() {
 }
 
 #[test]
-fn status_in_the_body_counts_with_any_http_status() {
+fn status_in_body_counts_with_any_status() {
     for (http, stated, expected) in [
         (200, json!(400), "permanent"),
         (200, json!("400"), "permanent"),

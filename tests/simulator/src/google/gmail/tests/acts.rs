@@ -165,7 +165,7 @@ async fn trashed_mail_is_shown_while_history_has_it() {
 }
 
 #[tokio::test]
-async fn deleted_mail_is_gone_for_good() {
+async fn deleted_mail_is_not_found() {
     let fixture = fixture(|_| {}).await;
     let start = current(&fixture).await;
     let id = fixture.act_id("mail.received", json!({})).await;

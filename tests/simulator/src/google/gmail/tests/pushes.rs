@@ -16,7 +16,7 @@ use super::*;
 /// Tokens and bodies of received pushes, in order.
 type Pushes = Arc<Mutex<Vec<(Option<String>, Value)>>>;
 
-/// A simulator whose mailbox is watched, and a receiver that rejects the first `failures` pushes.
+/// A simulator with a watched mailbox, and a receiver that rejects some pushes first.
 async fn watched(failures: usize) -> (Fixture, Pushes) {
     let pushes = Pushes::default();
     let seen = Arc::clone(&pushes);

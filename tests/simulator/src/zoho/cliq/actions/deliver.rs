@@ -146,8 +146,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Calls the participation handlers of a chat's bots, or of one, about something without
-    /// a message.
+    /// Calls the participation handlers of a chat's bots about an event without a message.
     pub(super) fn call_participation(
         &mut self,
         id: &str,

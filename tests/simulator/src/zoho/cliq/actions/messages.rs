@@ -11,7 +11,7 @@ use crate::zoho::cliq::chat::{Attachment, Author, Chat, Kind, Mention, Message, 
 use crate::zoho::cliq::facts::{self, Change};
 use crate::zoho::cliq::world::NewChat;
 
-/// Name that stands for the bot of the account's extension.
+/// Name that means the bot of the account's extension.
 const BOT: &str = "bot";
 
 /// Whether a person can write to a chat.

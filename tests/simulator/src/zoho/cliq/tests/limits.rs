@@ -70,7 +70,7 @@ async fn search_is_locked_in_its_own_form() {
 }
 
 #[tokio::test]
-async fn requests_without_access_are_refused() {
+async fn requests_without_access_are_rejected() {
     let fixture = fixture().await;
     let response = fixture.send(None, "v2/channels", &[]).await;
     assert_eq!(response.status(), 401);

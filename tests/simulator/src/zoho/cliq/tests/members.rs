@@ -65,7 +65,7 @@ async fn new_member_sees_the_past_until_leaving() {
 }
 
 #[tokio::test]
-async fn facts_are_on_the_api_while_messages_are_granted() {
+async fn facts_are_on_api_while_messages_granted() {
     let fixture = fixture().await;
     let (chat, _) = fixture.channel("organization").await;
     let message = fixture.post(&chat, json!({})).await;

@@ -51,7 +51,7 @@ async fn rows_are_strings_with_entities() {
 }
 
 #[tokio::test]
-async fn sent_date_is_off_by_the_offset_of_the_mailbox() {
+async fn sent_date_is_off_by_mailbox_offset() {
     let fixture = fixture(|_| {}).await;
     fixture.act("mail.received", json!({})).await;
     let number = |row: &Value, name: &str| -> i64 {

@@ -66,7 +66,7 @@ async fn arm(fixture: &Fixture, url: &str) -> String {
 }
 
 /// The requests after all deliveries.
-async fn settled(fixture: &Fixture, receiver: &Receiver) -> Vec<Received> {
+async fn delivered(fixture: &Fixture, receiver: &Receiver) -> Vec<Received> {
     fixture.control("quiesce", json!({})).await;
     receiver.take()
 }
@@ -105,7 +105,7 @@ async fn refused_handshake_adds_no_webhook() {
     );
     receiver.take();
     fixture.act("mail.received", json!({})).await;
-    assert!(settled(&fixture, &receiver).await.is_empty());
+    assert!(delivered(&fixture, &receiver).await.is_empty());
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn delivery_has_exact_numbers_and_a_signature() {
     let id = fixture
         .act_id("mail.received", json!({ "subject": "A & B" }))
         .await;
-    let [(None, Some(tag), body)] = &settled(&fixture, &receiver).await[..] else {
+    let [(None, Some(tag), body)] = &delivered(&fixture, &receiver).await[..] else {
         panic!("one signed delivery");
     };
     assert_eq!(*tag, signature(&secret, body));
@@ -137,7 +137,7 @@ async fn delivery_has_exact_numbers_and_a_signature() {
     let settings = json!({ "omit_message_id_string": true });
     fixture.control("zoho_mail/settings", settings).await;
     fixture.act("mail.received", json!({})).await;
-    let requests = settled(&fixture, &receiver).await;
+    let requests = delivered(&fixture, &receiver).await;
     let delivery: Value = serde_json::from_slice(&requests[0].2).expect("JSON");
     assert!(delivery["messageIdString"].is_null() && delivery["messageId"].is_u64());
     assert!(delivery["ccAddress"].is_string());
@@ -154,7 +154,7 @@ async fn only_incoming_mail_and_tasks_are_delivered() {
     fixture
         .act("mail.received", json!({ "folder": "Spam" }))
         .await;
-    assert!(settled(&fixture, &receiver).await.is_empty());
+    assert!(delivered(&fixture, &receiver).await.is_empty());
     assert!(!fixture.row(&sent).expect("a row").webhook);
     let trashed = json!({ "folder": "Trash" });
     let trashed = fixture.act_id("mail.received", trashed).await;
@@ -164,18 +164,18 @@ async fn only_incoming_mail_and_tasks_are_delivered() {
             json!({ "message": trashed, "folder": "Inbox" }),
         )
         .await;
-    assert_eq!(settled(&fixture, &receiver).await.len(), 1);
+    assert_eq!(delivered(&fixture, &receiver).await.len(), 1);
     let row = fixture.row(&trashed).expect("a row");
     assert!(row.webhook && row.poll);
     fixture.act("task.added", json!({ "subject": "Pay" })).await;
-    let requests = settled(&fixture, &receiver).await;
+    let requests = delivered(&fixture, &receiver).await;
     let task: Value = serde_json::from_slice(&requests[0].2).expect("JSON");
     assert!(task["entityId"].is_u64() && task["messageId"].is_null());
     assert_eq!(fixture.ledger().len(), 2, "a task is no fact");
 }
 
 #[tokio::test]
-async fn mail_in_the_trash_is_reported_by_the_webhook_only() {
+async fn trashed_mail_is_reported_by_webhook_only() {
     let fixture = fixture(|_| {}).await;
     let (receiver, url) = Receiver::start().await;
     arm(&fixture, &url).await;
@@ -188,7 +188,7 @@ async fn mail_in_the_trash_is_reported_by_the_webhook_only() {
     let lost = fixture
         .act_id("mail.received", json!({ "folder": "Trash" }))
         .await;
-    settled(&fixture, &receiver).await;
+    delivered(&fixture, &receiver).await;
     let row = fixture.row(&lost).expect("a row");
     assert!(!row.webhook && !row.poll, "not repeated by default");
 }
@@ -206,7 +206,7 @@ async fn forged_deliveries_precede_the_genuine_one() {
         fixture.control("faults", fault).await;
         *receiver.status.lock().expect("the status") = StatusCode::UNAUTHORIZED;
         let id = fixture.act_id("mail.received", json!({})).await;
-        let requests = settled(&fixture, &receiver).await;
+        let requests = delivered(&fixture, &receiver).await;
         let [forged, genuine] = &requests[..] else {
             panic!("{effect}: {} requests", requests.len());
         };
@@ -230,7 +230,7 @@ async fn each_webhook_of_a_mailbox_gets_the_mail() {
     first.take();
     second.take();
     fixture.act("mail.received", json!({})).await;
-    let seen = settled(&fixture, &first).await.len() + second.take().len();
+    let seen = delivered(&fixture, &first).await.len() + second.take().len();
     assert_eq!(seen, 2);
     let removed = fixture
         .client
@@ -244,6 +244,6 @@ async fn each_webhook_of_a_mailbox_gets_the_mail() {
         .expect("a response");
     assert_eq!(removed.status(), StatusCode::NO_CONTENT);
     fixture.act("mail.received", json!({})).await;
-    assert_eq!(settled(&fixture, &first).await.len(), 1);
+    assert_eq!(delivered(&fixture, &first).await.len(), 1);
     assert!(second.take().is_empty());
 }
