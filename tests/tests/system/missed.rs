@@ -35,7 +35,7 @@ async fn mailbox_misses_received_mail_only_and_only_with_a_webhook() {
         }
         tenant.assert_equals_ledger_after_poll(&account).await;
         let path = format!("/v1/connections/{connection}");
-        let shown: Value = tenant.get_settled(&path).await;
+        let shown: Value = tenant.get_when_current(&path).await;
         (
             shown["missed_count"].clone(),
             shown["health"]["reason"].clone(),

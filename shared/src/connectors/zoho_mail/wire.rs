@@ -78,7 +78,7 @@ impl Account {
             .0
             .iter()
             .find(|one| one.is_primary == Some(true));
-        let primary = primary.and_then(|one| one.address.as_deref());
+        let primary = primary.and_then(|one| one.mail.as_deref());
         primary.or_else(|| self.stated().next())
     }
 
@@ -88,7 +88,7 @@ impl Account {
     pub(super) fn has_address(&self, address: &str) -> bool {
         let confirmed = self.emails.0.iter();
         let confirmed = confirmed.filter(|one| one.is_confirmed != Some(false));
-        let aliases = confirmed.filter_map(|one| one.address.as_deref());
+        let aliases = confirmed.filter_map(|one| one.mail.as_deref());
         let mut known = self.stated().chain(aliases);
         known.any(|one| one.eq_ignore_ascii_case(address))
     }
@@ -96,7 +96,7 @@ impl Account {
     fn stated(&self) -> impl Iterator<Item = &str> {
         let stated = [&self.primary, &self.mailbox];
         let single = self.emails.0.iter().filter(|one| one.is_primary.is_none());
-        let single = single.filter_map(|one| one.address.as_deref());
+        let single = single.filter_map(|one| one.mail.as_deref());
         stated
             .into_iter()
             .filter_map(Option::as_deref)
@@ -112,7 +112,7 @@ struct Addresses(Vec<Address>);
 #[derive(Debug, Default, Deserialize)]
 struct Address {
     #[serde(rename = "mailId", default, deserialize_with = "text")]
-    address: Option<String>,
+    mail: Option<String>,
     #[serde(rename = "isPrimary", default, deserialize_with = "lenient")]
     is_primary: Option<bool>,
     #[serde(rename = "isConfirmed", default, deserialize_with = "lenient")]
@@ -127,7 +127,7 @@ impl<'de> Deserialize<'de> for Addresses {
         let single: Option<String> = read_json(raw.get()).ok();
         let single = single.filter(|address| !address.is_empty());
         let single = single.map(|address| Address {
-            address: Some(address),
+            mail: Some(address),
             ..Address::default()
         });
         Ok(Self(rows.chain(single).collect()))

@@ -29,6 +29,24 @@ struct Cursor {
     since: i64,
 }
 
+/// A changed worklog.
+#[derive(Deserialize)]
+struct Row {
+    #[serde(default, rename = "worklogId", deserialize_with = "id")]
+    id: Option<String>,
+    #[serde(default, rename = "updatedTime", deserialize_with = "lenient")]
+    updated: Option<i64>,
+}
+
+impl Row {
+    /// Reads the id and the time of the change.
+    fn read(raw: &RawValue) -> Result<(u64, Option<i64>), WireError> {
+        let row: Self = read("worklogId", raw)?;
+        let id = row.id.and_then(|id| id.parse().ok());
+        Ok((id.ok_or(WireError::Missing("worklogId"))?, row.updated))
+    }
+}
+
 /// Reads a page of worklogs.
 pub(super) async fn read_page(
     client: &Client,
@@ -41,13 +59,6 @@ pub(super) async fn read_page(
         until: Option<i64>,
         #[serde(default, rename = "lastPage", deserialize_with = "lenient")]
         last_page: Option<bool>,
-    }
-    #[derive(Deserialize)]
-    struct Row {
-        #[serde(default, rename = "worklogId", deserialize_with = "id")]
-        id: Option<String>,
-        #[serde(default, rename = "updatedTime", deserialize_with = "lenient")]
-        updated: Option<i64>,
     }
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or(Cursor {
         floor: request.floor().timestamp_millis(),
@@ -69,12 +80,7 @@ pub(super) async fn read_page(
     let mut latest = None;
     let values = updated.values.iter().map(AsRef::as_ref);
     let ids: Vec<u64> = unreadable
-        .read_all(values, |raw| {
-            let row: Row = read("worklogId", raw)?;
-            let id = row.id.and_then(|id| id.parse().ok());
-            let id: u64 = id.ok_or(WireError::Missing("worklogId"))?;
-            Ok::<_, WireError>((id, row.updated))
-        })
+        .read_all(values, Row::read)
         .into_iter()
         .map(|((id, at), _)| {
             latest = latest.max(at);
