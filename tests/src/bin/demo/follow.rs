@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::ensure;
-use tests::api::Api;
+use ::tests::api::Api;
 use url::Url;
 
 use crate::FollowArguments;
