@@ -37,23 +37,33 @@ def programs(data):
     return sorted(target["name"] for target in targets if "bin" in target["kind"])
 
 
-def compiled(data):
+def built(members, target):
+    """The name and version of each crate that the programs consist of.
+
+    `cargo metadata` unites the features of the whole workspace, tests included; `cargo tree` does not.
+    """
+    command = ["cargo", "tree", "--locked", "--prefix", "none", "--edges", "normal,build", "--target", target]
+    for package in members:
+        command += ["--package", package["name"]]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    # "serde v1.0.228", "serde_derive v1.0.228 (proc-macro) (*)"
+    words = (line.split() for line in output.splitlines() if line)
+    return {(name, version.removeprefix("v")) for name, version, *_ in words}
+
+
+def compiled(data, target):
     """The packages that the programs consist of, and the dependencies of each, by id."""
-    nodes = {node["id"]: node for node in data["resolve"]["nodes"]}
-    edges, waiting = {}, [package["id"] for package in default_members(data)]
-    while waiting:
-        one = waiting.pop()
-        if one in edges:
-            continue
-        kept = [
-            dep["pkg"]
-            for dep in nodes[one]["deps"]
-            if any(kind["kind"] in (None, "build") for kind in dep["dep_kinds"])
-        ]
-        edges[one] = sorted(set(kept))
-        waiting.extend(kept)
-    packages = {package["id"]: package for package in data["packages"]}
-    return {key: packages[key] for key in edges}, edges
+    names = built(default_members(data), target)
+    packages = {p["id"]: p for p in data["packages"] if (p["name"], p["version"]) in names}
+    edges = {}
+    for node in data["resolve"]["nodes"]:
+        if node["id"] in packages:
+            edges[node["id"]] = [
+                dep["pkg"]
+                for dep in node["deps"]
+                if dep["pkg"] in packages and any(kind["kind"] in (None, "build") for kind in dep["dep_kinds"])
+            ]
+    return packages, edges
 
 
 def checksums(root):
@@ -96,7 +106,7 @@ def component(package, known):
 
 def sbom(target, time):
     data = metadata(target)
-    packages, edges = compiled(data)
+    packages, edges = compiled(data, target)
     members = default_members(data)
     version = members[0]["version"]
     known = checksums(data["workspace_root"])
@@ -147,7 +157,7 @@ def license_files(package):
 
 def licenses(target):
     """All texts, each once, below the crates that it belongs to."""
-    packages, _ = compiled(metadata(target))
+    packages, _ = compiled(metadata(target), target)
     texts, without = {}, []
     for package in sorted(packages.values(), key=reference):
         if package["source"] is None:
