@@ -83,6 +83,8 @@ debian_postgres() {
     install -m 755 scripts/lib/debian_postgres_entrypoint "$folder/usr/local/bin/entrypoint"
     install -d -m 700 "$folder/var/lib/postgresql/data"
     chroot "$folder" chown -R postgres:postgres /var/lib/postgresql
+    # As in the official image: a tmpfs there takes its mode.
+    install -d -m 3777 "$folder/run/postgresql"
     debian_import "$folder" "$name" "ENV PATH=/usr/lib/postgresql/$version/bin:/usr/local/bin:/usr/bin:/bin" \
         'ENV PGDATA=/var/lib/postgresql/data' 'ENTRYPOINT ["entrypoint"]'
 }
