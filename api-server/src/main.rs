@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use api_server::Config;
 use clap::{Parser, Subcommand};
-use shared::config::SETTINGS_HELP;
+use shared::config::{Process, SETTINGS_HELP};
 use shared::service;
 
 /// Serves the API of Poblysh Connectors: connect flows, connections, jobs and the feed of Signals.
@@ -20,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Prints the OpenAPI document.
     Openapi,
+    /// Asks the running process on this host whether it is ready; the status is 1 if it is not.
+    Health,
 }
 
 #[tokio::main]
@@ -27,6 +29,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         None => Ok(Box::pin(service::run(Config::from_env, api_server::start)).await?),
         Some(Command::Openapi) => print(&api_server::openapi_json()),
+        Some(Command::Health) => {
+            service::probe(Process::Api).await?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

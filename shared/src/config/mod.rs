@@ -20,7 +20,7 @@ pub use env::Env;
 pub use error::{ConfigError, Problem};
 pub use process::{ApiConfig, IngressConfig, WorkerConfig};
 pub use reader::Reader;
-pub use service::{ServiceConfig, is_loopback, public_api_url, public_webhook_url};
+pub use service::{ServiceConfig, health_addr, is_loopback, public_api_url, public_webhook_url};
 pub use trusted_proxies::TrustedProxies;
 
 /// The section about settings in the help of every process.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use url::Url;
 
-use super::{DatabaseConfig, Process, Reader, TrustedProxies};
+use super::{ConfigError, DatabaseConfig, Env, Process, Reader, TrustedProxies};
 
 /// The addresses and the database of a process.
 #[derive(Debug, Clone)]
@@ -69,6 +69,18 @@ pub fn public_webhook_url(reader: &mut Reader<'_>) -> Url {
     public_url(reader, "PUBLIC_WEBHOOK_URL", bind_addr)
 }
 
+/// The address of a process's health checks, for programs on the same host.
+///
+/// `<PROCESS>_TELEMETRY_BIND_ADDR` or `<PROCESS>_BIND_ADDR`; other settings are not read.
+pub fn health_addr(env: &Env, process: Process) -> Result<SocketAddr, ConfigError> {
+    let mut reader = Reader::new(env);
+    let bind_addr = bind_addr(&mut reader, process);
+    let telemetry = process.telemetry_bind_variable();
+    let telemetry = telemetry.and_then(|name| telemetry_addr(&mut reader, name, bind_addr));
+    reader.finish()?;
+    Ok(reachable(telemetry.unwrap_or(bind_addr)))
+}
+
 /// Whether a URL's host is loopback.
 ///
 /// Names below `localhost` are not, because some resolvers send them to the network.
@@ -100,15 +112,19 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// The configured URL, or one made of the bind address, with loopback for "all interfaces".
+/// A bind address, with loopback for "all interfaces".
+const fn reachable(bind_addr: SocketAddr) -> SocketAddr {
+    let ip = match bind_addr.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bind_addr.port())
+}
+
+/// The configured URL, or one made of the bind address.
 fn public_url(reader: &mut Reader<'_>, name: &str, bind_addr: SocketAddr) -> Url {
-    let mut reachable = bind_addr;
-    if bind_addr.ip().is_unspecified() {
-        reachable.set_ip(match bind_addr.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let reachable = reachable(bind_addr);
     let url = reader.url(name, &format!("http://{reachable}"));
     if url.scheme() == "http" && !is_loopback(&url) {
         reader.problem(name, "must begin with https:// unless its host is loopback");
@@ -149,6 +165,25 @@ mod tests {
         let any = [("POBLYSH_INGRESS_BIND_ADDR", "[::]:9001")];
         let webhook = read(&any, public_webhook_url).expect("valid");
         assert_eq!(webhook.as_str(), "http://[::1]:9001/");
+    }
+
+    #[test]
+    fn health_checks_are_on_the_separate_address() {
+        let addr = |process, pairs: &[(&str, &str)]| {
+            let env = Env::from_pairs(pairs.iter().copied());
+            health_addr(&env, process).map(|address| address.to_string())
+        };
+        let api = ("POBLYSH_API_BIND_ADDR", "0.0.0.0:9000");
+        let telemetry = ("POBLYSH_API_TELEMETRY_BIND_ADDR", "[::]:9080");
+        let found = |process, pairs: &[(&str, &str)]| addr(process, pairs).expect("valid");
+        assert_eq!(found(Process::Api, &[]), "127.0.0.1:8080");
+        assert_eq!(found(Process::Api, &[api]), "127.0.0.1:9000");
+        assert_eq!(found(Process::Api, &[api, telemetry]), "[::1]:9080");
+        let worker = ("POBLYSH_WORKER_BIND_ADDR", "10.0.0.7:9002");
+        assert_eq!(found(Process::Worker, &[worker]), "10.0.0.7:9002");
+        let error = addr(Process::Api, &[("POBLYSH_API_BIND_ADDR", "nowhere")]);
+        let error = error.expect_err("malformed").to_string();
+        assert!(error.contains("POBLYSH_API_BIND_ADDR"), "{error}");
     }
 
     #[test]

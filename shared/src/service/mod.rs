@@ -10,10 +10,12 @@ mod bootstrap;
 mod health;
 mod lifecycle;
 mod listen;
+mod probe;
 mod run;
 
 pub use bootstrap::{Bootstrap, Service, StartError};
 pub use health::{CheckError, Health, OperationalApi, operational_routes};
 pub use lifecycle::{Lifecycle, LifecycleError, panic_message};
 pub use listen::ListenError;
+pub use probe::{ProbeError, probe};
 pub use run::{RunError, run};
