@@ -57,7 +57,7 @@ pub(super) fn classify(
         operation,
         status: response.status,
         message: message(response),
-        is_own: body.is_own(response),
+        is_own: body.is_own(response.status),
         request: response
             .header("x-github-request-id")
             .unwrap_or("unknown")
@@ -150,6 +150,9 @@ struct ErrorBody {
     message: Option<String>,
     #[serde(default, deserialize_with = "text")]
     documentation_url: Option<String>,
+    /// The status, as text.
+    #[serde(default, deserialize_with = "text")]
+    status: Option<String>,
     /// The error code of OAuth.
     #[serde(default, deserialize_with = "text")]
     error: Option<String>,
@@ -160,9 +163,12 @@ impl ErrorBody {
         response.body.read().unwrap_or_default()
     }
 
-    fn is_own(&self, response: &Response) -> bool {
-        let is_identified = response.header("x-github-request-id").is_some();
-        self.message.is_some() && (self.documentation_url.is_some() || is_identified)
+    /// Returns whether the body has the form of GitHub's errors.
+    ///
+    /// A proxy may pass on the headers of GitHub, so they prove nothing.
+    fn is_own(&self, status: StatusCode) -> bool {
+        let states_status = self.status.as_deref() == Some(status.as_str());
+        self.message.is_some() && (self.documentation_url.is_some() || states_status)
     }
 }
 

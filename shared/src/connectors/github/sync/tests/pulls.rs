@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::server::{List, latest_update_first, unchanged};
+use super::server::{List, latest_update_first, since, unchanged};
 use super::{backfill_from, page, run, stamp, user};
 use crate::connectors::github::tests::{github, html, not_found, now};
 use crate::connectors::{Connector, SyncRequest};
@@ -312,4 +312,26 @@ async fn pull_request_with_textual_numbers_is_read() {
     assert_eq!(opened.normalized["draft"], json!(true));
     assert_eq!(opened.subject.key.as_deref(), Some("octo-org/hello#1"));
     assert_eq!(opened.actor.id.as_deref(), Some("583231"));
+}
+
+/// A reply to a comment of a review arrives as a comment and as a review without a text.
+#[tokio::test]
+async fn gh_review_reply_two_signals_by_polling() {
+    let (server, github, _) = github().await;
+    List::at(&server, PULLS, latest_update_first, vec![pull(1, ago(3))]).await;
+    let mut container = review(1, "COMMENTED", Some(ago(3)));
+    container["body"] = Value::Null;
+    mount_reviews(&server, 1, vec![container]).await;
+    let reply = json!({
+        "id": 2, "pull_request_review_id": 1, "in_reply_to_id": 9, "body": "done",
+        "user": user(2), "path": "a.rs",
+        "html_url": "https://github.com/octo-org/hello/pull/1#discussion_r2",
+        "pull_request_url": "https://api.github.com/repos/octo-org/hello/pulls/1",
+        "created_at": stamp(ago(3)), "updated_at": stamp(ago(3)),
+    });
+    List::at(&server, &format!("{PULLS}/comments"), since, vec![reply]).await;
+    let mut keys = run(&github, "pulls", None, now()).await.keys();
+    keys.extend(run(&github, "review_comments", None, now()).await.keys());
+    keys.retain(|key| !key.ends_with(":opened"));
+    assert_eq!(keys, ["github:review_comment:2:created"]);
 }
