@@ -262,7 +262,7 @@ pub async fn keep_listed(
     Ok(())
 }
 
-/// Records that a run has read a stream as far as it reads it.
+/// Records that a run reads no more of a stream.
 ///
 /// The stream is read again by the next run, and until then it is complete only to its
 /// `read_through`.

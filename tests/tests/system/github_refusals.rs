@@ -161,7 +161,7 @@ async fn gh_token_403_other_than_suspended() {
     .await;
     let shown = connection_of(&tenant, connection).await;
     assert_eq!(shown["status"], "active", "{shown:#}");
-    // The address is allowed: the connection works again without anybody's help.
+    // The address is allowed: the connection works again by itself.
     system.clear_faults().await;
     act(&system, &account, "issues.opened").await;
     tenant.assert_equals_ledger_after_poll(&account).await;

@@ -198,7 +198,7 @@ async fn installation_state(
     Err(unproved(error))
 }
 
-/// Returns whether the configured app is the one that the account installed, as far as known.
+/// Returns whether the account is not known to have installed another app than the configured one.
 fn is_installed_app(github: &GitHub, account: &ExternalAccount) -> bool {
     let installed = account.settings.get("app_id").and_then(Value::as_u64);
     installed.is_none_or(|id| github.app.app_id.parse::<u64>() == Ok(id))

@@ -6,7 +6,7 @@
 //! one. They can be repeated for thirty days, so the first read and every reconciliation pass look
 //! back thirty days, and each other run three: a repeated run that only the pass finds belongs to
 //! what is reconciled. If three days have too many runs, the look-back is shorter for some minutes,
-//! and the stream counts as read only as far as the last long one.
+//! and the stream counts as read only up to the last long one.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
