@@ -198,6 +198,7 @@ async fn unreadable_reviews_do_not_stop_pull_requests() {
     act(&system, &account, "pull_request.opened").await;
     tenant.poll().await;
     tenant.assert_equals_ledger(&account).await;
+    // Its attempts are over, and it is read.
     eventually("the stream is read", async || {
         connection_of(&tenant, connection).await["last_error"].is_null()
     })

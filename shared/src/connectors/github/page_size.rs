@@ -10,6 +10,9 @@ use crate::connectors::ConnectorError;
 /// Each size divides the ones before it, so that a walk can change the size between pages.
 const PAGE_SIZES: [u64; 5] = [100, 50, 25, 5, 1];
 
+/// Failures after which pages have the smallest size.
+pub(super) const MAX_SIZE_FAILURES: u32 = 5;
+
 /// Changes the page size in a list's URL; each failure but the first makes pages smaller.
 ///
 /// It selects the largest size at which the page begins at the same row.

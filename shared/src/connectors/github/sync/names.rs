@@ -42,6 +42,29 @@ fn key(account: &str, full_name: &str) -> (String, String) {
     (account.to_owned(), full_name.to_lowercase())
 }
 
+/// The repositories that the rows of a page name.
+#[derive(Debug, Default)]
+pub(super) struct RowOwners {
+    is_own: bool,
+    other: Option<u64>,
+}
+
+impl RowOwners {
+    /// Notes the repository that a row names.
+    pub(super) fn note(&mut self, own: &str, named: u64) {
+        if own.parse::<u64>() == Ok(named) {
+            self.is_own = true;
+        } else {
+            self.other = Some(named);
+        }
+    }
+
+    /// Returns the repository that the page belongs to instead of the expected one.
+    pub(super) fn other(&self) -> Option<u64> {
+        self.other.filter(|_| !self.is_own)
+    }
+}
+
 /// Returns the id of the repository in a URL of the form `…/repositories/{id}/…`.
 pub(super) fn id_in_url(url: &Url) -> Option<u64> {
     let mut segments = url.path_segments()?;

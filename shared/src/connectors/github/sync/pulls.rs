@@ -13,9 +13,11 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::cursor::{Tag, load};
+use super::names::RowOwners;
 use super::{OVERLAP, Reader, continued_page, earlier, last_page, part_before, rows};
 use crate::connectors::github::client::{ApiError, is_own_not_found};
 use crate::connectors::github::normalize::{Envelope, pulls};
+use crate::connectors::github::page_size::{MAX_SIZE_FAILURES, page_size, with_page_size};
 use crate::connectors::github::wire::{PullRequest, Review, WireError, read};
 use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
@@ -23,8 +25,9 @@ use crate::model::SignalDraft;
 
 /// Maximum number of calls for reviews per page.
 const MAX_REVIEW_CALLS: usize = 10;
-/// Failures of a call for reviews after which the pull request is passed.
-const MAX_REVIEW_FAILURES: u32 = 4;
+/// Failures of a call for reviews after which the next one decides: it tries all smaller pages, and
+/// the pull request is passed if they fail as well.
+const MAX_REVIEW_FAILURES: u32 = 2;
 /// The part of the stream that is then not read.
 const UNREADABLE_PART: &str = "the reviews of some pull requests";
 /// Maximum length of a title in the cursor.
@@ -140,6 +143,7 @@ async fn read_list(
     });
 
     let mut content = PageContent::default();
+    let mut owners = RowOwners::default();
     let mut reaches_previous = false;
     for raw in rows(&response)? {
         let Some((pull, updated_at)) = content.unreadable.take(raw, parse_pull(raw)) else {
@@ -151,7 +155,7 @@ async fn read_list(
         }
         let repository = pull.base.as_ref().and_then(|base| base.repo.as_ref());
         if let Some(repository) = repository {
-            reader.verify_repository(repository.id)?;
+            owners.note(&reader.repo.id, repository.id);
         }
         walk.high = walk.high.max(reader.clamp_to_now(updated_at));
         walk.at = Some(updated_at);
@@ -175,6 +179,9 @@ async fn read_list(
                 .map(|title| title.chars().take(MAX_TITLE_CHARS).collect()),
             next: None,
         });
+    }
+    if let Some(other) = owners.other() {
+        reader.verify_repository(other)?;
     }
     walk.next = response
         .links()
@@ -251,10 +258,11 @@ async fn read_reviews(
 ) -> Result<PageContent, ApiError> {
     let mut content = PageContent::default();
     for call in 0..MAX_REVIEW_CALLS {
+        let is_final = walk.has_unreadable || reader.request.failures >= MAX_REVIEW_FAILURES;
         let Some(pending) = walk.reviews.front_mut() else {
             break;
         };
-        match read_reviews_page(reader, pending).await {
+        match read_reviews_page(reader, pending, is_final).await {
             Ok((page, next)) => {
                 let facts = page.signals.into_iter();
                 content
@@ -267,7 +275,7 @@ async fn read_reviews(
                 }
             }
             Err(error) if call == 0 => {
-                if !is_limited_to_reviews(reader, &error, walk.has_unreadable).await {
+                if !is_limited_to_reviews(reader, &error, is_final).await {
                     return Err(error);
                 }
                 if let Some(pending) = walk.reviews.pop_front() {
@@ -318,15 +326,32 @@ async fn is_limited_to_reviews(reader: &Reader<'_>, error: &ApiError, is_known: 
 }
 
 /// Reads a page of a pull request's reviews, and returns it with the next page's URL.
+///
+/// The final attempt tries smaller pages immediately.
 async fn read_reviews_page(
     reader: &Reader<'_>,
     pending: &Pending,
+    is_final: bool,
 ) -> Result<(PageContent, Option<String>), ApiError> {
     let url = match &pending.next {
         Some(next) => reader.stored_url(next)?,
         None => reader.list_url(&["pulls", &pending.number.to_string(), "reviews"], &[]),
     };
-    let response = match reader.get("list_reviews", url, None, None).await {
+    let mut response = reader.get("list_reviews", url.clone(), None, None).await;
+    let mut size = page_size(&url);
+    for failures in reader.request.failures..MAX_SIZE_FAILURES {
+        let is_transient =
+            matches!(&response, Err(error) if matches!(error.cause, ConnectorError::Transient(_)));
+        if !is_final || !is_transient {
+            break;
+        }
+        let smaller = with_page_size(&url, failures + 1);
+        if page_size(&smaller) < size {
+            size = page_size(&smaller);
+            response = reader.get("list_reviews", smaller, None, None).await;
+        }
+    }
+    let response = match response {
         // Only this pull request is missing; if the repository were, the list would fail.
         Err(error) if is_own_not_found(&error) => {
             return Ok((PageContent::default(), None));

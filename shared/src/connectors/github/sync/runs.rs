@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::cursor::{Tag, load};
+use super::names::RowOwners;
 use super::{Reader, continued_page, earlier, last_page, part_before, query_time};
 use crate::connectors::github::client::ApiError;
 use crate::connectors::github::normalize::{Envelope, code};
@@ -261,13 +262,11 @@ fn parse_page(
     walk: &mut Walk,
 ) -> Result<PageContent, ConnectorError> {
     let mut content = PageContent::default();
-    let mut other_repository = None;
+    let mut owners = RowOwners::default();
     let mut completed = |raw| {
         let run: WorkflowRun = read("workflow_run", raw)?;
-        if let Some(repository) = &run.repository
-            && reader.repo.id.parse::<u64>() != Ok(repository.id)
-        {
-            other_repository = Some(repository.id);
+        if let Some(repository) = &run.repository {
+            owners.note(&reader.repo.id, repository.id);
         }
         let created_at = run
             .created_at
@@ -289,8 +288,8 @@ fn parse_page(
         content.take(raw, completed(raw));
         read += 1;
     }
-    if let Some(id) = other_repository {
-        reader.verify_repository(id)?;
+    if let Some(other) = owners.other() {
+        reader.verify_repository(other)?;
     }
     walk.read = walk.read.saturating_add(read);
     Ok(content)

@@ -8,7 +8,7 @@ use wiremock::matchers::{header, header_exists, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{github, html, not_found, now};
-use crate::connectors::{Connector, ConnectorError, Grant, GrantState, RefreshRequest};
+use crate::connectors::{Connector, Grant, GrantState, RefreshRequest};
 use crate::model::ExternalAccount;
 
 fn account(id: &str) -> ExternalAccount {
