@@ -300,11 +300,11 @@ async fn read_reviews(
 
 /// Returns whether an error concerns one pull request's reviews, and not GitHub or the repository.
 ///
-/// A temporary failure must have been retried, in smaller pages too, unless the walk has passed such
-/// a pull request before; and the list of pull requests must be readable.
-async fn is_limited_to_reviews(reader: &Reader<'_>, error: &ApiError, is_known: bool) -> bool {
+/// A temporary failure must have been retried, unless the walk has passed such a pull request before;
+/// and the list of pull requests must be readable.
+async fn is_limited_to_reviews(reader: &Reader<'_>, error: &ApiError, is_final: bool) -> bool {
     let is_final = match error.cause {
-        ConnectorError::Transient(_) => is_known || reader.request.failures >= MAX_REVIEW_FAILURES,
+        ConnectorError::Transient(_) => is_final,
         // A retry does not help.
         ConnectorError::Permanent(_) => true,
         ConnectorError::Denied { .. } => error.status.is_some(),
