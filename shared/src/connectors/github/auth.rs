@@ -88,7 +88,8 @@ impl GitHub {
     /// If not, its other responses to the app prove nothing: the key may belong to another app, or
     /// another server may answer.
     async fn is_app_known(&self) -> Result<bool, ApiError> {
-        let response = self.as_app(Method::GET, &["app"], "get_app").await?;
+        let response = self.as_app(Method::GET, &["app"], "get_app").await;
+        let response = response.map_err(unproved)?;
         let app: App = response.json()?;
         Ok(self.app.app_id.parse::<u64>() == Ok(app.id))
     }
@@ -204,12 +205,10 @@ fn is_installed_app(github: &GitHub, account: &ExternalAccount) -> bool {
     installed.is_none_or(|id| github.app.app_id.parse::<u64>() == Ok(id))
 }
 
-/// Converts a 404 that does not prove anything to a temporary failure.
+/// Converts a denial that does not prove anything to a temporary failure.
 fn unproved(error: ApiError) -> ApiError {
     let cause = match error.cause {
-        ConnectorError::Denied { source, .. } if error.status == Some(StatusCode::NOT_FOUND) => {
-            ConnectorError::Transient(source)
-        }
+        ConnectorError::Denied { source, .. } => ConnectorError::Transient(source),
         other => other,
     };
     ApiError { cause, ..error }

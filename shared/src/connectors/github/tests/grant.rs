@@ -140,7 +140,7 @@ async fn only_proved_404_revokes_grant() {
         ),
     ] {
         let (server, github, _) = github().await;
-        mount_responses(&server, token, installation.clone(), app).await;
+        mount_responses(&server, token, installation, app).await;
         let error = github.refresh_token(refresh("5")).await.expect_err(name);
         let expected = if is_revoked {
             "grant_revoked"
