@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod normalize;
+mod page_size;
 mod redelivery;
 mod settings;
 mod sync;
@@ -41,6 +42,7 @@ pub struct GitHub {
     descriptor: ProviderDescriptor,
     app: AppSettings,
     client: client::Client,
+    names: sync::Names,
 }
 
 impl GitHub {
@@ -56,6 +58,7 @@ impl GitHub {
             descriptor: descriptor(app.limits.clone()),
             app,
             client,
+            names: sync::Names::default(),
         })
     }
 }
@@ -103,7 +106,7 @@ impl Connector for GitHub {
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        sync::page(&self.client, &request).await
+        sync::page(&self.client, &self.names, &request).await
     }
 
     async fn redeliver_webhooks(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {

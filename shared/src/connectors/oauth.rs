@@ -2,7 +2,8 @@
 //!
 //! A [`Dialect`] holds the differences between providers. The provider's client sends the requests
 //! and classifies the responses, as for every other call; this module interprets the tokens and the
-//! error codes of the token endpoint. Errors without a known code keep their classification.
+//! error codes of the token endpoint. Errors with an unknown code keep their classification. An error
+//! response without a code, such as a proxy's page of HTML, is a temporary failure.
 
 mod tokens;
 
@@ -316,7 +317,8 @@ impl<C: TokenClient> TokenEndpoint<'_, C> {
             Encoding::Form => request.form(&parameters.collect::<Vec<_>>()),
             Encoding::Json => request.json(&parameters.collect::<BTreeMap<_, _>>()),
         };
-        let response = self.api.send_token_request(charge, request).await?;
+        let response = self.api.send_token_request(charge, request).await;
+        let response = response.map_err(temporary_without_code)?;
         let tokens = TokenResponse::read(response)?;
         match tokens.error_code() {
             None => Ok(tokens),
@@ -332,6 +334,22 @@ impl<C: TokenClient> TokenEndpoint<'_, C> {
             }),
         }
     }
+}
+
+/// Converts an error response without an OAuth error code to a temporary failure.
+///
+/// A token endpoint states a code (RFC 6749, section 5.2), so another server sent it.
+fn temporary_without_code(error: ApiError) -> ApiError {
+    if error.status.is_none() || !error.code.is_empty() {
+        return error;
+    }
+    let cause = match error.cause {
+        ConnectorError::Unauthorized(source)
+        | ConnectorError::Denied { source, .. }
+        | ConnectorError::Permanent(source) => ConnectorError::Transient(source),
+        other => other,
+    };
+    ApiError { cause, ..error }
 }
 
 fn truncated(code: &str) -> String {

@@ -65,6 +65,11 @@ impl UnreadableRows {
         self.0.is_empty()
     }
 
+    /// Returns the provider's ids of the rows that have a readable one.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|row| row.id.as_deref())
+    }
+
     /// Returns the rows.
     pub(super) fn into_rows(self) -> Vec<UnreadableRow> {
         self.0

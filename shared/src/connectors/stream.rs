@@ -103,6 +103,10 @@ pub struct SyncPage {
     ///
     /// The root stream is then read soon.
     pub has_list_changed: bool,
+    /// Ids of resources in the list of streams whose rows are unreadable.
+    ///
+    /// Their streams are kept as they are.
+    pub kept_resources: Vec<String>,
     /// Desired subscriptions; only the root stream lists any.
     ///
     /// After its last page, all other subscriptions are deleted.
@@ -117,6 +121,14 @@ pub struct SyncPage {
     ///
     /// The stream counts as read but not as reconciled. Evaluated on the last page of a walk.
     pub denied_part: Option<&'static str>,
+    /// A part of the stream that could not be read after several attempts, as text for people.
+    ///
+    /// Its rows are among the unreadable ones. Like [`Self::denied_part`], it is not reconciled.
+    pub failing_part: Option<&'static str>,
+    /// Time before which the stream is read, if that is earlier than the run's upper bound.
+    ///
+    /// Evaluated on the last page of a walk that skipped a part which a later run reads.
+    pub covered_through: Option<DateTime<Utc>>,
 }
 
 impl SyncPage {
@@ -130,11 +142,14 @@ impl SyncPage {
             streams: Vec::new(),
             is_list_partial: false,
             has_list_changed: false,
+            kept_resources: Vec::new(),
             subscriptions: Vec::new(),
             directory_updates: Vec::new(),
             updates: None,
             progress: 0.0,
             denied_part: None,
+            failing_part: None,
+            covered_through: None,
         }
     }
 }

@@ -243,6 +243,43 @@ pub async fn record_failure(
     Ok(())
 }
 
+/// Keeps the streams of resources whose rows in the list of streams are unreadable.
+pub async fn keep_listed(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    resources: &[String],
+    listed_at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    Entity::update_scoped(scope)
+        .filter(Column::ConnectionId.eq(connection))
+        .filter(Column::ResourceId.is_in(resources.iter().map(String::as_str)))
+        .filter(Column::RetiredAt.is_null())
+        .col_expr(Column::ListedAt, Expr::val(listed_at))
+        .exec(&tx.orm())
+        .await?;
+    Ok(())
+}
+
+/// Records that a run reads no more of a stream.
+///
+/// The stream is read again by the next run, and until then it is complete only to its
+/// `read_through`.
+pub async fn record_attempt(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    stream: &str,
+    upper_bound: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let attempted = greatest(Column::AttemptedThrough, upper_bound);
+    update(scope, connection, stream)
+        .col_expr(Column::AttemptedThrough, attempted)
+        .exec(&tx.orm())
+        .await?;
+    Ok(())
+}
+
 /// Defers streams of these resources to a later run.
 ///
 /// Only streams of the given kinds that were read after `read_since` and are not partly read.

@@ -216,7 +216,11 @@ job_kinds! {
         class: Background,
         // A running job may have checked before the delivery came.
         window: |_, _, _| None
-    ) {}
+    ) {
+        /// Time at which the provider first said that the grant was removed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        removed_since: Option<DateTime<Utc>>,
+    }
 
     /// Creates, renews and deletes a connection's subscriptions.
     ReconcileSubscriptions(
@@ -286,6 +290,18 @@ impl JobPayload {
     }
 }
 
+#[expect(
+    clippy::derivable_impls,
+    reason = "the types of the other kinds have no default"
+)]
+impl Default for ConfirmGrant {
+    fn default() -> Self {
+        Self {
+            removed_since: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -339,7 +355,7 @@ mod tests {
         // Arguments that a later release adds do not hide the known ones.
         let later = json!({"kind": "confirm_grant", "reason": "revoked"});
         let payload = JobPayload::decode(JobKind::ConfirmGrant, &later);
-        assert_eq!(payload, ConfirmGrant {}.into());
+        assert_eq!(payload, ConfirmGrant::default().into());
     }
 
     #[test]

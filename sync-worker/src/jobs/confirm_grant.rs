@@ -1,14 +1,23 @@
 //! Checks the state of a connection's grant with the provider and records it.
+//!
+//! A removed grant ends the connection and erases its tokens, which only a person can undo, so the
+//! provider must confirm the removal twice, with a pause between.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{AccountChange, GrantState};
 use shared::db::DbError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::model::ConfirmGrant;
+use shared::queue::{ClaimedJob, JobOutcome};
 
 use super::{Attempt, Job, connection_of, connector_of};
 use crate::account_events;
-use crate::failure::JobFailure;
+use crate::context::Context;
+use crate::failure::{JobFailure, error};
 use crate::job_transaction::begin;
+
+/// Minimum time between the two confirmations of a removal.
+const REMOVAL_PAUSE: TimeDelta = TimeDelta::seconds(20);
 
 impl Job for ConfirmGrant {
     async fn run(&self, Attempt { context, job, .. }: Attempt<'_>) -> Result<(), JobFailure> {
@@ -34,6 +43,9 @@ impl Job for ConfirmGrant {
             .fetch_grant_state(&grant)
             .await?;
         tracing::info!(connection.id = %id, ?state, "checked the state of the grant");
+        if state == GrantState::Removed {
+            await_second_confirmation(context, job, self.removed_since).await?;
+        }
         let change = match state {
             // This change has an effect on suspended connections only.
             GrantState::Active => AccountChange::Unsuspended,
@@ -56,4 +68,33 @@ impl Job for ConfirmGrant {
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
     }
+}
+
+/// Ends the attempt unless the provider has confirmed the removal before, long enough ago.
+async fn await_second_confirmation(
+    context: &Context,
+    job: &ClaimedJob,
+    removed_since: Option<DateTime<Utc>>,
+) -> Result<(), JobFailure> {
+    let now = context.clock.now();
+    let since = removed_since.unwrap_or(now);
+    if since + REMOVAL_PAUSE <= now {
+        return Ok(());
+    }
+    let mut tx = begin(context, job).await?;
+    let payload = ConfirmGrant {
+        removed_since: Some(since),
+    };
+    let queue = &context.queue;
+    if !queue.set_payload(&mut tx, job, &payload.into()).await? {
+        return Err(JobFailure::LeaseLost);
+    }
+    tx.commit().await.map_err(DbError::from)?;
+    Err(JobFailure::from(JobOutcome::Snoozed {
+        at: since + REMOVAL_PAUSE,
+        error: error(
+            "removal_unconfirmed",
+            "The provider says that the grant was removed. It is asked again.",
+        ),
+    }))
 }

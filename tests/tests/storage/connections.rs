@@ -208,7 +208,7 @@ async fn configured_poll_interval_keeps_its_boost() {
 }
 
 #[tokio::test]
-async fn connections_are_probed_unless_provider_refused_grant() {
+async fn connections_with_lost_grants_are_probed() {
     let fixture = Fixture::new().await;
     let queue = PgJobQueue::new(fixture.db.clone());
     let minutes = async || -> Option<i64> {
@@ -239,8 +239,8 @@ async fn connections_are_probed_unless_provider_refused_grant() {
         (
             ConnectionStatus::NeedsReauth,
             connections::GRANT_REFUSED,
-            None,
-            None,
+            Some(360),
+            Some(360),
         ),
     ] {
         let mut tx = fixture.begin().await;

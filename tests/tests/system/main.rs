@@ -12,6 +12,7 @@ mod field;
 mod github;
 mod github_facts;
 mod github_quota;
+mod github_refusals;
 mod gmail;
 mod google_calendar;
 mod google_drive;

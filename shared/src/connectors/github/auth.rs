@@ -12,12 +12,13 @@ use http::{Method, StatusCode};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::SecretString;
 use serde::Serialize;
+use serde_json::Value;
 
 pub(super) use connect::{authorize, exchange_token};
 
 use super::GitHub;
-use super::client::{ApiError, Call, Response, permanent_error};
-use super::wire::{Installation, InstallationToken, is_decimal_id};
+use super::client::{ApiError, Call, Response, is_own_not_found, permanent_error};
+use super::wire::{App, Installation, InstallationToken, is_decimal_id};
 use crate::connectors::settings::APP_ACCOUNT;
 use crate::connectors::{ConnectorError, Grant, GrantState, RefreshRequest, TokenSet};
 use crate::model::ExternalAccount;
@@ -59,11 +60,19 @@ impl GitHub {
             .map_err(|error| ConnectorError::Permanent(error.into()))
     }
 
-    /// Makes a call as the app.
-    ///
-    /// If GitHub rejects the app's token, the operator must correct it (a deleted key, a wrong app
-    /// id, a wrong clock); no tenant is affected by mistake.
+    /// Makes a call as the app; a rejection of its token is a temporary failure.
     pub(super) async fn as_app(
+        &self,
+        method: Method,
+        path: &[&str],
+        operation: &'static str,
+    ) -> Result<Response, ApiError> {
+        let response = self.call_as_app(method, path, operation).await;
+        response.map_err(app_error)
+    }
+
+    /// Makes a call as the app.
+    async fn call_as_app(
         &self,
         method: Method,
         path: &[&str],
@@ -71,17 +80,28 @@ impl GitHub {
     ) -> Result<Response, ApiError> {
         let token = self.app_token()?;
         let call = Call::new(APP_ACCOUNT, operation, &token);
-        self.client
-            .call(method, self.client.api(path), call)
-            .await
-            .map_err(app_error)
+        self.client.call(method, self.client.api(path), call).await
+    }
+
+    /// Returns whether GitHub answers as the configured app.
+    ///
+    /// If not, its other responses to the app prove nothing: the key may belong to another app, or
+    /// another server may answer.
+    async fn is_app_known(&self) -> Result<bool, ApiError> {
+        let response = self.as_app(Method::GET, &["app"], "get_app").await;
+        let response = response.map_err(unproved)?;
+        let app: App = response.json()?;
+        Ok(self.app.app_id.parse::<u64>() == Ok(app.id))
     }
 }
 
-/// Converts a rejection of the app's token to a permanent error.
+/// Converts a rejection of the app's token to a temporary failure.
+///
+/// It says nothing about a grant, and GitHub rejects valid tokens during outages. If the key was
+/// deleted, or the clock is wrong, the calls fail until the operator corrects it.
 pub(super) fn app_error(error: ApiError) -> ApiError {
     let cause = match error.cause {
-        ConnectorError::Unauthorized(source) => ConnectorError::Permanent(source),
+        ConnectorError::Unauthorized(source) => ConnectorError::Transient(source),
         other => other,
     };
     ApiError { cause, ..error }
@@ -107,39 +127,39 @@ pub(super) async fn refresh_token(
                 refresh_expires_at: None,
             })
         }
-        Err(error) => Err(confirm_token_error(github, id, error).await),
+        Err(error) => Err(confirm_token_error(github, &request.account, error).await),
     }
 }
 
 /// Maps the error of a token request, after a check of the installation.
 ///
-/// A 404 can mean missing access, and a 403 can come from an IP allow list, so the installation is
-/// fetched before the grant counts as ended or suspended.
-async fn confirm_token_error(github: &GitHub, id: &str, error: ApiError) -> ConnectorError {
+/// A 404 can come from a proxy, and a 403 from an IP allow list, so the installation is fetched
+/// before the grant counts as ended or suspended. Everything else is retried.
+async fn confirm_token_error(
+    github: &GitHub,
+    account: &ExternalAccount,
+    error: ApiError,
+) -> ConnectorError {
     let is_missing = error.is(StatusCode::NOT_FOUND);
     let source = match error.cause {
         ConnectorError::Denied { source, .. } => source,
         other => return other,
     };
-    match installation_state(github, id).await {
+    match installation_state(github, account).await {
         Ok(GrantState::Removed | GrantState::Revoked) if is_missing => {
             ConnectorError::GrantRevoked(source)
         }
         Ok(GrantState::Suspended) => ConnectorError::GrantSuspended(source),
-        // An unknown state, or one that contradicts the first response, is retried.
-        Ok(GrantState::Removed | GrantState::Revoked | GrantState::Active)
-        | Err(
-            ApiError {
-                cause: ConnectorError::Denied { .. },
-                ..
-            }
-            | ApiError {
-                status: None,
-                cause: ConnectorError::Permanent(_),
+        Err(
+            limited @ ApiError {
+                cause: ConnectorError::RateLimited { .. },
                 ..
             },
-        ) => ConnectorError::Transient(source),
-        Err(other) => other.cause,
+        ) => limited.cause,
+        // An unknown state, or one that contradicts the first response.
+        Ok(GrantState::Removed | GrantState::Revoked | GrantState::Active) | Err(_) => {
+            ConnectorError::Transient(source)
+        }
     }
 }
 
@@ -148,23 +168,50 @@ pub(super) async fn fetch_grant_state(
     github: &GitHub,
     account: &ExternalAccount,
 ) -> Result<GrantState, ConnectorError> {
-    Ok(installation_state(github, installation_id(&account.id)?).await?)
+    Ok(installation_state(github, account).await?)
 }
 
 /// Fetches the state of an installation.
-async fn installation_state(github: &GitHub, id: &str) -> Result<GrantState, ApiError> {
-    let path = ["app", "installations", id];
-    match github.as_app(Method::GET, &path, "get_installation").await {
+///
+/// It is removed only if GitHub itself says that it does not exist, and answers as the app that was
+/// installed. Any other 404 is a temporary failure.
+async fn installation_state(
+    github: &GitHub,
+    account: &ExternalAccount,
+) -> Result<GrantState, ApiError> {
+    let path = ["app", "installations", installation_id(&account.id)?];
+    let error = match github.as_app(Method::GET, &path, "get_installation").await {
         Ok(response) => {
             let installation: Installation = response.json()?;
-            Ok(match installation.suspended_at {
+            return Ok(match installation.suspended_at {
                 Some(_) => GrantState::Suspended,
                 None => GrantState::Active,
-            })
+            });
         }
-        Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(GrantState::Removed),
-        Err(error) => Err(error),
+        Err(error) => error,
+    };
+    if is_own_not_found(&error)
+        && is_installed_app(github, account)
+        && github.is_app_known().await?
+    {
+        return Ok(GrantState::Removed);
     }
+    Err(unproved(error))
+}
+
+/// Returns whether the account is not known to have installed another app than the configured one.
+fn is_installed_app(github: &GitHub, account: &ExternalAccount) -> bool {
+    let installed = account.settings.get("app_id").and_then(Value::as_u64);
+    installed.is_none_or(|id| github.app.app_id.parse::<u64>() == Ok(id))
+}
+
+/// Converts a denial that does not prove anything to a temporary failure.
+fn unproved(error: ApiError) -> ApiError {
+    let cause = match error.cause {
+        ConnectorError::Denied { source, .. } => ConnectorError::Transient(source),
+        other => other,
+    };
+    ApiError { cause, ..error }
 }
 
 /// Uninstalls the app from the account.
@@ -176,8 +223,8 @@ pub(super) async fn revoke(github: &GitHub, grant: &Grant) -> Result<(), Connect
         .await
     {
         Ok(_) => Ok(()),
-        Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(()),
-        Err(error) => Err(error.cause),
+        Err(error) if is_own_not_found(&error) => Ok(()),
+        Err(error) => Err(unproved(error).cause),
     }
 }
 

@@ -11,6 +11,7 @@ use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub(super) use error::{is_own_not_found, own_message};
 pub(super) use response::Response;
 
 pub(super) use crate::connectors::error::permanent_error;

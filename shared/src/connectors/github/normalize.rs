@@ -242,8 +242,9 @@ struct Fact<'a> {
 
 impl RepositoryRef {
     /// `owner/name#42`.
-    fn numbered(&self, number: u64) -> Option<String> {
-        self.name.as_ref().map(|name| format!("{name}#{number}"))
+    fn numbered(&self, number: Option<u64>) -> Option<String> {
+        let (name, number) = (self.name.as_ref()?, number?);
+        Some(format!("{name}#{number}"))
     }
 
     /// `owner/name@main`.

@@ -7,12 +7,15 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use http::{Method, StatusCode};
+use serde_json::value::RawValue;
 
 use super::GitHub;
 use super::auth::app_error;
-use super::client::{Call, PER_PAGE};
-use super::wire::AppDelivery;
+use super::client::{Call, PER_PAGE, own_message};
+use super::page_size::Pages;
+use super::wire::{AppDelivery, read};
 use crate::connectors::ConnectorError;
+use crate::connectors::rows::UnreadableRows;
 use crate::connectors::settings::APP_ACCOUNT;
 
 /// Maximum number of pages of the log per run.
@@ -36,8 +39,9 @@ pub(super) async fn redeliver(
             Ok(_) => requested += 1,
             // GitHub deletes deliveries after some days.
             Err(error)
-                if error.is(StatusCode::NOT_FOUND)
-                    || error.is(StatusCode::UNPROCESSABLE_ENTITY) => {}
+                if (error.is(StatusCode::NOT_FOUND)
+                    || error.is(StatusCode::UNPROCESSABLE_ENTITY))
+                    && own_message(&error).is_some() => {}
             Err(error) => return Err(error.cause),
         }
     }
@@ -51,14 +55,25 @@ async fn list_deliveries(
 ) -> Result<Vec<AppDelivery>, ConnectorError> {
     let mut url = github.client.api(&["app", "hook", "deliveries"]);
     url.query_pairs_mut().append_pair("per_page", PER_PAGE);
-    let mut found = Vec::new();
+    let (mut found, mut pages) = (Vec::new(), Pages::default());
     for _ in 0..MAX_PAGES {
         let token = github.app_token()?;
-        let call = Call::new(APP_ACCOUNT, "list_webhook_deliveries", &token);
-        let response = github.client.get(url, call).await.map_err(app_error)?;
-        let page: Vec<AppDelivery> = response.json()?;
+        let call = || Call::new(APP_ACCOUNT, "list_webhook_deliveries", &token);
+        let response = pages
+            .get(&url, |url| github.client.get(url, call()))
+            .await
+            .map_err(app_error)?;
+        let rows: Vec<&RawValue> = response.json()?;
+        let is_last = rows.is_empty();
+        let mut unreadable = UnreadableRows::default();
+        let page: Vec<AppDelivery> = unreadable
+            .read_all(rows, |row| read("delivery", row))
+            .into_iter()
+            .map(|(entry, _)| entry)
+            .collect();
+        warn_of(unreadable);
         let older = |entry: &AppDelivery| entry.delivered_at.is_some_and(|at| at.0 < since);
-        let ended = page.is_empty() || page.iter().any(older);
+        let ended = is_last || page.iter().any(older);
         found.extend(page.into_iter().filter(|entry| !older(entry)));
         match response.links().next {
             Some(next) if !ended => url = next,
@@ -70,6 +85,17 @@ async fn list_deliveries(
         "webhook delivery log exceeds the page limit, ignoring older deliveries"
     );
     Ok(found)
+}
+
+/// Logs the entries of the log that are not readable: their deliveries are not requested again.
+fn warn_of(unreadable: UnreadableRows) {
+    for row in unreadable.into_rows() {
+        tracing::warn!(
+            row.id = row.id,
+            reason = row.reason,
+            "failed to read an entry of the webhook delivery log"
+        );
+    }
 }
 
 /// Returns the latest attempt of every delivery without a successful one, oldest first.

@@ -10,13 +10,15 @@
 //! an unchanged page does not count against the quota, and a changed one costs one request.
 //!
 //! An error that concerns one repository (403, 404, 410, 451) is [`ConnectorError::Denied`]; it
-//! concerns the stream and not the connection. The status 409 of an empty repository is an empty
-//! page.
+//! concerns the stream and not the connection. A list counts as empty only if GitHub proves it: by the
+//! message of an empty Git repository, or by the repository's row that says that it has no issues.
+//! An error of the root stream is always an error.
 //!
 //! Lists contain the current state only. Reopenings, edits and the person who closed a pull request
 //! come from webhooks.
 
 mod cursor;
+mod names;
 mod pulls;
 mod releases;
 mod root;
@@ -31,12 +33,15 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::client::{ApiError, Call, Client, PER_PAGE, Response, permanent_error};
+use super::client::{ApiError, Call, Client, PER_PAGE, Response, own_message, permanent_error};
 use super::normalize::RepositoryRef;
+use super::page_size::{with_page_size, with_page_size_backwards};
+use super::wire::Repository;
 use crate::connectors::cursor::{earlier, part_before, save_cursor};
 use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use cursor::Tag;
+pub(super) use names::Names;
 
 /// The root stream.
 pub(super) const ROOT: &str = "repositories";
@@ -44,22 +49,35 @@ pub(super) const ROOT: &str = "repositories";
 /// Time before the mark at which a run begins: lists lag, and their times are whole seconds.
 const OVERLAP: Duration = Duration::seconds(60);
 
+/// Streams of data in Git, which an empty repository does not have.
+const GIT_STREAMS: [&str; 3] = [
+    root_cursor::PULLS,
+    root_cursor::RELEASES,
+    root_cursor::WORKFLOW_RUNS,
+];
+
+/// Message of GitHub's 409 for a repository without commits.
+const EMPTY_REPOSITORY: &str = "Git Repository is empty";
+
 /// Reads a page of a stream.
 pub(super) async fn page(
     client: &Client,
+    names: &Names,
     request: &SyncRequest,
 ) -> Result<SyncPage, ConnectorError> {
     let outcome = if request.stream.key == ROOT {
-        root::page(client, request).await
+        root::page(client, names, request).await
     } else {
-        repository_page(&Reader::new(client, request)?).await
+        let reader = Reader::new(client, names, request)?;
+        let outcome = repository_page(&reader).await;
+        match outcome {
+            Err(error) if reader.is_proved_empty(&error) => {
+                return Ok(SyncPage::empty(request.cursor.clone().unwrap_or_default()));
+            }
+            outcome => outcome,
+        }
     };
     outcome.or_else(|error| {
-        // An empty repository, or a list that is disabled there.
-        let is_list = request.stream.key != ROOT;
-        if error.is(StatusCode::CONFLICT) || (is_list && error.is(StatusCode::GONE)) {
-            return Ok(SyncPage::empty(request.cursor.clone().unwrap_or_default()));
-        }
         // A page URL from GitHub that is no longer valid.
         let is_stale = error.is(StatusCode::UNPROCESSABLE_ENTITY) && request.cursor.is_some();
         Err(match error.cause {
@@ -70,13 +88,8 @@ pub(super) async fn page(
 }
 
 async fn repository_page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
-    let (stream, _) = reader
-        .request
-        .stream
-        .key
-        .split_once(':')
-        .unwrap_or_default();
-    match stream {
+    reader.verify_name().await?;
+    match reader.kind() {
         root_cursor::ISSUES => updated::page(reader, &updated::ISSUES).await,
         root_cursor::ISSUE_COMMENTS => updated::page(reader, &updated::ISSUE_COMMENTS).await,
         root_cursor::REVIEW_COMMENTS => updated::page(reader, &updated::REVIEW_COMMENTS).await,
@@ -88,56 +101,25 @@ async fn repository_page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
     }
 }
 
-/// Rows per page, from the default to the size after many failures.
-///
-/// Each size divides the ones before it, so that a walk can change the size between pages.
-const PAGE_SIZES: [u64; 5] = [100, 50, 25, 5, 1];
-
-/// Changes the page size in a list's URL; each failure but the first makes pages smaller.
-///
-/// It selects the largest size at which the page begins at the same row.
-fn with_page_size(url: &Url, failures: u32) -> Url {
-    let number = |name: &str| -> Option<u64> {
-        let (_, value) = url.query_pairs().find(|(key, _)| key == name)?;
-        value.parse().ok()
-    };
-    let Some(size) = number("per_page") else {
-        return url.clone();
-    };
-    let page = number("page");
-    let first_row = page.unwrap_or(1).saturating_sub(1).saturating_mul(size);
-    let smaller = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    let sizes = PAGE_SIZES.iter().skip(smaller.min(PAGE_SIZES.len() - 1));
-    let Some(new_size) = sizes.copied().find(|size| first_row.is_multiple_of(*size)) else {
-        return url.clone();
-    };
-    if new_size == size {
-        return url.clone();
-    }
-    let pairs: Vec<(String, String)> = url
-        .query_pairs()
-        .map(|(key, value)| match &*key {
-            "per_page" => (key.into_owned(), new_size.to_string()),
-            "page" => (key.into_owned(), (first_row / new_size + 1).to_string()),
-            _ => (key.into_owned(), value.into_owned()),
-        })
-        .collect();
-    let mut resized = url.clone();
-    resized.query_pairs_mut().clear().extend_pairs(pairs);
-    resized
-}
-
 /// Reader of a repository's lists for one request.
 struct Reader<'r> {
     client: &'r Client,
+    names: &'r Names,
     request: &'r SyncRequest,
     repo: RepositoryRef,
+    full_name: String,
     owner: String,
     name: String,
+    /// Whether the repository's row says that it has no issues.
+    has_no_issues: bool,
 }
 
 impl<'r> Reader<'r> {
-    fn new(client: &'r Client, request: &'r SyncRequest) -> Result<Self, ConnectorError> {
+    fn new(
+        client: &'r Client,
+        names: &'r Names,
+        request: &'r SyncRequest,
+    ) -> Result<Self, ConnectorError> {
         let stream = &request.stream;
         let target: root::Target = serde_json::from_value(stream.target.clone())
             .map_err(|error| ConnectorError::Permanent(error.into()))?;
@@ -151,9 +133,12 @@ impl<'r> Reader<'r> {
             .ok_or_else(|| permanent_error("the stream belongs to no repository"))?;
         Ok(Self {
             client,
+            names,
             request,
+            full_name: target.full_name.clone(),
             owner: owner.to_owned(),
             name: name.to_owned(),
+            has_no_issues: target.has_issues == Some(false),
             repo: RepositoryRef {
                 id,
                 name: Some(target.full_name),
@@ -173,12 +158,56 @@ impl<'r> Reader<'r> {
         self.resize(url)
     }
 
+    /// Kind of the stream: the part of its key before the colon.
+    fn kind(&self) -> &str {
+        let key = &self.request.stream.key;
+        key.split_once(':').unwrap_or_default().0
+    }
+
+    /// Returns whether an error proves that the list is empty.
+    fn is_proved_empty(&self, error: &ApiError) -> bool {
+        let is_empty_repository = || {
+            GIT_STREAMS.contains(&self.kind())
+                && own_message(error).is_some_and(|message| message.starts_with(EMPTY_REPOSITORY))
+        };
+        (error.is(StatusCode::CONFLICT) && is_empty_repository())
+            || (error.is(StatusCode::GONE)
+                && self.kind() == root_cursor::ISSUE_COMMENTS
+                && self.has_no_issues)
+    }
+
+    /// Verifies that the stream's name still belongs to the stream's repository.
+    async fn verify_name(&self) -> Result<(), ApiError> {
+        let account = &self.request.access.account.id;
+        if let Some(owner) = self.names.owner(account, &self.full_name) {
+            return Ok(self.verify_repository(owner)?);
+        }
+        let url = self.client.api(&["repos", &self.owner, &self.name]);
+        let response = self.get("get_repository", url, None, None).await?;
+        let repository: Repository = response.json()?;
+        self.names.note(account, &self.full_name, repository.id);
+        Ok(self.verify_repository(repository.id)?)
+    }
+
+    /// Verifies that a response or a row belongs to the stream's repository.
+    fn verify_repository(&self, id: u64) -> Result<(), ConnectorError> {
+        if self.repo.id.parse::<u64>() == Ok(id) {
+            return Ok(());
+        }
+        let account = &self.request.access.account.id;
+        self.names.note(account, &self.full_name, id);
+        Err(ConnectorError::denied(format!(
+            "the name {} belongs to repository {id} and no longer to {}",
+            self.full_name, self.repo.id
+        )))
+    }
+
     /// Reduces the page size in a URL after failures.
     ///
-    /// Stars are read backwards from the end, so that a smaller page would skip rows.
+    /// Stars are read backwards from the end.
     fn resize(&self, url: Url) -> Url {
-        if self.request.stream.key.starts_with(root_cursor::STARGAZERS) {
-            return url;
+        if self.kind() == root_cursor::STARGAZERS {
+            return with_page_size_backwards(&url, self.request.failures);
         }
         with_page_size(&url, self.request.failures)
     }
@@ -220,7 +249,18 @@ impl<'r> Reader<'r> {
                 &self.request.access.token,
             )
         };
-        self.client.get(url, call).await
+        let response = self.client.get(url, call).await?;
+        let links = response.links();
+        let urls = [
+            Some(&response.url),
+            links.next.as_ref(),
+            links.prev.as_ref(),
+            links.last.as_ref(),
+        ];
+        for id in urls.into_iter().flatten().filter_map(names::id_in_url) {
+            self.verify_repository(id)?;
+        }
+        Ok(response)
     }
 }
 

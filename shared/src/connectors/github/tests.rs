@@ -11,7 +11,8 @@ mod redelivery;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use wiremock::MockServer;
+use serde_json::json;
+use wiremock::{MockServer, ResponseTemplate};
 
 use super::GitHub;
 use crate::connectors::testing::{NoopLimiter, Settings, build};
@@ -56,9 +57,25 @@ pub(super) fn settings_with_api(web: &str, api: &str) -> Settings {
     .into()
 }
 
-/// Builds a connector with these base URLs.
+/// Builds a connector with these base URLs, which has listed the repository of the tests.
 pub(super) fn connector(web: &str, api: &str) -> (GitHub, Arc<NoopLimiter>) {
-    build(&settings_with_api(web, api), now(), GitHub::new)
+    let (github, rate_limiter) = build(&settings_with_api(web, api), now(), GitHub::new);
+    github.names.note("5", "octo-org/hello", 1_296_269);
+    (github, rate_limiter)
+}
+
+/// GitHub's own response for a resource that does not exist.
+pub(super) fn not_found() -> ResponseTemplate {
+    ResponseTemplate::new(404).set_body_json(json!({
+        "message": "Not Found", "documentation_url": "https://docs.github.com/rest",
+        "status": "404",
+    }))
+}
+
+/// The page of a proxy or of a server under maintenance.
+pub(super) fn html(status: u16) -> ResponseTemplate {
+    let page = "<!DOCTYPE html><html><body>We will be right back.</body></html>";
+    ResponseTemplate::new(status).set_body_raw(page, "text/html")
 }
 
 /// Starts a server with a connector that calls it below `/api/v3`, like an Enterprise Server.

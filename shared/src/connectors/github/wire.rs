@@ -1,11 +1,13 @@
 //! Types of GitHub's payloads and REST responses.
 //!
 //! Webhooks and the REST API describe the same objects, so both use these types. They are lenient:
-//! only ids are required, because payloads of many years and Enterprise versions must parse. The
+//! only ids are required, because payloads of many years and Enterprise versions must parse. Numbers
+//! and flags may be text, and an unreadable field that is part of no identity counts as missing. The
 //! code that builds a fact checks for the other fields that it needs.
 
 mod account;
 mod code;
+mod number;
 mod thread;
 mod timestamp;
 
@@ -16,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 pub(super) use account::{
-    AppDelivery, Installation, InstallationList, InstallationToken, ListedInstallation,
+    App, AppDelivery, Identified, Installation, InstallationList, InstallationToken,
     OrganizationMembership, Repository, RepositoryList, User,
 };
 pub(super) use code::{
@@ -29,7 +31,8 @@ pub(super) use thread::{
 pub(super) use timestamp::{Timestamp, lenient};
 
 use crate::connectors::ConnectorError;
-use crate::connectors::wire::{link, list, read_json, text};
+use crate::connectors::wire::{lenient as object, link, list, read_json, text};
+use number::{flag, id, number, part_of_key};
 
 /// Reason why a payload yields no fact. It names the field and never quotes the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

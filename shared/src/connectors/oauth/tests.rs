@@ -241,9 +241,12 @@ async fn exchange_separates_denials_from_faults() {
         (200, r#"{"error":"redirect_mismatch"}"#, Err("permanent")),
         (200, "{}", Err("permanent")),
         (200, HTML, Err("transient")),
-        // No grant exists that these could concern.
-        (401, HTML, Err("permanent")),
-        (403, HTML, Err("permanent")),
+        // Without an error code, another server sent these.
+        (401, HTML, Err("transient")),
+        (403, HTML, Err("transient")),
+        (404, HTML, Err("transient")),
+        // No grant exists that this could concern.
+        (403, r#"{"error":"access_denied"}"#, Err("permanent")),
         (429, HTML, Err("rate_limited")),
         (502, HTML, Err("transient")),
     ] {

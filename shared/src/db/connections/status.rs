@@ -5,7 +5,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, QueryFilter};
 
 use super::health::refresh_health;
-use super::{ConnectionStatus, GRANT_REFUSED, update};
+use super::{ConnectionStatus, update};
 use crate::db::entities::connections::{ActiveModel, Column};
 use crate::db::entities::{connection_routes, cursors, delivery_routes, subscriptions};
 use crate::db::orm::{Scoped, now};
@@ -56,7 +56,7 @@ pub async fn set_status(
     if status == ConnectionStatus::Disconnected {
         delete_routes(tx, scope, id).await?;
     } else {
-        update_route(tx, scope, id, status, reason).await?;
+        update_route(tx, scope, id, status).await?;
     }
     refresh_health(tx, scope, id).await?;
     Ok(true)
@@ -80,7 +80,6 @@ async fn update_route(
     scope: &TenantScope,
     id: ConnectionId,
     status: ConnectionStatus,
-    reason: Option<&str>,
 ) -> Result<(), DbError> {
     use connection_routes::Column;
 
@@ -88,10 +87,8 @@ async fn update_route(
     let probes = match status {
         // The provider may not report the end of a suspension.
         ConnectionStatus::Suspended => Some(("5 minutes", "30 minutes")),
-        // Causes other than the provider's refusal may be temporary.
-        ConnectionStatus::NeedsReauth if reason != Some(GRANT_REFUSED) => {
-            Some(("6 hours", "6 hours"))
-        }
+        // A refusal may be an error of the provider, and an administrator may restore the grant.
+        ConnectionStatus::NeedsReauth => Some(("6 hours", "6 hours")),
         _ => None,
     };
     let is_active = status == ConnectionStatus::Active;

@@ -84,7 +84,8 @@ impl ProgressRow {
         if self.is_deferred == Some(true) {
             return reason(
                 "deferred",
-                "A search found no new facts in this stream. It is read within ten minutes.",
+                "A search found no new facts in this stream, or a part of its list is read less often. \
+                 It is read within fifteen minutes.",
             );
         }
         match waiting {

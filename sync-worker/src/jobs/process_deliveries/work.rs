@@ -105,7 +105,9 @@ impl Work {
         }
         for change in outcome.changes {
             match change {
-                AccountChange::GrantCheckRequired => self.enqueue(delivery, ConfirmGrant {}),
+                AccountChange::GrantCheckRequired => {
+                    self.enqueue(delivery, ConfirmGrant::default())
+                }
                 change => self
                     .changes
                     .push((delivery.tenant_id, connection_id, change)),

@@ -1,7 +1,7 @@
 //! The end of a page: the next state of its stream, and the problems that it may have.
 
 use chrono::TimeDelta;
-use shared::connectors::{ConnectorError, MissingScope};
+use shared::connectors::{ConnectorError, MissingScope, SyncPage};
 use shared::model::JobError;
 
 use super::run::PageEnd;
@@ -42,17 +42,43 @@ pub(super) fn stream_problem(
     }
 }
 
-/// The error of a pass that could not read a part of its stream.
-pub(super) fn denial_of(part: &str) -> JobError {
+/// The error of a pass that may not read a part of its stream.
+fn denial_of(part: &str) -> JobError {
     error(
         "permission",
-        &format!("The provider denies or fails to return {part}."),
+        &format!("The provider denies permission to read {part}."),
     )
+}
+
+/// The error of a pass that could not read a part of its stream, if any.
+pub(super) fn part_problem(page: &SyncPage) -> Option<JobError> {
+    let failing = || {
+        let message = format!("The provider fails to return {}.", page.failing_part?);
+        Some(error("transient", &message))
+    };
+    page.denied_part.map(denial_of).or_else(failing)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failing_part_is_no_denial() {
+        let page = |denied_part, failing_part| SyncPage {
+            denied_part,
+            failing_part,
+            ..SyncPage::empty(serde_json::Value::Null)
+        };
+        let code = |page| part_problem(&page).map(|problem| problem.code);
+        assert_eq!(code(page(None, None)), None);
+        assert_eq!(
+            code(page(None, Some("reviews"))).as_deref(),
+            Some("transient")
+        );
+        let denied = page(Some("replies"), Some("reviews"));
+        assert_eq!(code(denied).as_deref(), Some("permission"));
+    }
 
     #[test]
     fn missing_scope_is_named() {

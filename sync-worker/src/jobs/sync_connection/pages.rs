@@ -12,7 +12,7 @@ use shared::model::{Resource, SignalDraft};
 use shared::signals::{self, NewSignal};
 use shared::telemetry::names;
 
-use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
+use super::page_end::{MAX_LATENESS, end_of, part_problem, stream_problem};
 use super::run::{PageEnd, Run};
 use super::slice::is_temporary;
 use super::stream_queue::{Pass, StreamTask};
@@ -61,7 +61,9 @@ impl Run<'_> {
             .filter(|_| task.is_left_behind)
             .unwrap_or(self.upper_bound);
         let pending_upper_bound = page.has_more.then_some(bound);
+        let part_problem = part_problem(&page).filter(|_| !page.has_more);
         let is_unchanged = page.signals.is_empty()
+            && page.covered_through.is_none()
             && page.unreadable_rows.is_empty()
             && page.directory_updates.is_empty()
             && stream.page_size.is_stable()
@@ -77,9 +79,10 @@ impl Run<'_> {
         let to = Advance {
             cursor: &page.cursor,
             pending_upper_bound,
-            read_through: (!page.has_more).then_some(bound),
+            read_through: (!page.has_more)
+                .then_some(page.covered_through.map_or(bound, |at| at.min(bound))),
             progress: page.progress,
-            reconciled_through: (!page.has_more && page.denied_part.is_none())
+            reconciled_through: (!page.has_more && part_problem.is_none())
                 .then_some(bound - MAX_LATENESS),
             reconcile_seconds: interval,
             answered_request: stream.requested_at.filter(|requested_at| {
@@ -87,12 +90,16 @@ impl Run<'_> {
             }),
         };
         self.advance(&mut tx, stream, &to).await?;
-        // The first read only: later facts of the denied part are found by reconciliation.
+        if !page.has_more && page.covered_through.is_some() {
+            let (scope, connection) = (&self.session.scope, self.session.connection);
+            let key = &stream.spec.key;
+            cursors::record_attempt(&mut tx, scope, connection, key, bound).await?;
+        }
+        // The first read only: later facts of that part are found by reconciliation.
         if stream.read_through.is_none()
-            && !page.has_more
-            && let Some(part) = page.denied_part
+            && let Some(problem) = &part_problem
         {
-            self.record_reconcile_failure(&mut tx, &stream.spec.key, Some(&denial_of(part)))
+            self.record_reconcile_failure(&mut tx, &stream.spec.key, Some(problem))
                 .await?;
         }
         if page.has_list_changed {
@@ -261,6 +268,10 @@ impl Run<'_> {
             listed_at,
         )
         .await?;
+        if !page.kept_resources.is_empty() {
+            let kept = &page.kept_resources;
+            cursors::keep_listed(&mut tx, scope, connection, kept, listed_at).await?;
+        }
         if has_subscriptions {
             subscriptions::add_desired(&mut tx, scope, connection, &page.subscriptions, listed_at)
                 .await?;

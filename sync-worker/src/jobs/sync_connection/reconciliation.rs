@@ -6,7 +6,7 @@ use shared::db::cursors::{self, ReconcileProgress, StreamCursor};
 use shared::db::{DbError, Tx};
 use shared::model::JobError;
 
-use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
+use super::page_end::{MAX_LATENESS, end_of, part_problem, stream_problem};
 use super::run::{PageEnd, Run};
 use super::slice::is_temporary;
 use super::stream_queue::StreamTask;
@@ -32,15 +32,15 @@ impl Run<'_> {
         stream.page_size = stream.page_size.after_page();
         let bound = stream.pending_upper_bound.unwrap_or(self.upper_bound);
         let interval = self.context.config.reconcile_interval.as_secs_f64();
-        let denied = page.denied_part.filter(|_| !page.has_more);
+        let problem = part_problem(&page).filter(|_| !page.has_more);
         let has_gap = has_gap(stream, bound, self.reconcile_window());
         let to = ReconcileProgress {
             cursor: Some(&page.cursor).filter(|_| page.has_more),
             upper_bound: bound,
-            reconciled_through: (!page.has_more && denied.is_none() && !has_gap)
+            reconciled_through: (!page.has_more && problem.is_none() && !has_gap)
                 .then_some(bound - MAX_LATENESS),
-            // Without a denial, the next pass covers the skipped time immediately.
-            due_in_seconds: if denied.is_none() && (page.has_more || has_gap) {
+            // If every part was read, the next pass covers the skipped time immediately.
+            due_in_seconds: if problem.is_none() && (page.has_more || has_gap) {
                 0.0
             } else {
                 interval
@@ -50,8 +50,7 @@ impl Run<'_> {
         let mut tx = self.begin().await?;
         cursors::advance_reconciliation(&mut tx, scope, connection, stream, &to).await?;
         if !page.has_more {
-            let denial = denied.map(denial_of);
-            self.record_reconcile_failure(&mut tx, &stream.spec.key, denial.as_ref())
+            self.record_reconcile_failure(&mut tx, &stream.spec.key, problem.as_ref())
                 .await?;
         }
         let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;

@@ -31,8 +31,8 @@ pub(crate) async fn claims_follow_priority_and_age(fixture: &Fixture) {
     let tenant = TenantId::generate();
     let mut expected = Vec::new();
     for payload in [
-        JobPayload::from(ConfirmGrant {}),
-        ConfirmGrant {}.into(),
+        JobPayload::from(ConfirmGrant::default()),
+        ConfirmGrant::default().into(),
         RefreshToken {}.into(),
     ] {
         let job = NewJob::new(tenant, "any", None, payload);

@@ -70,7 +70,7 @@ pub(crate) async fn cancelled_job_runs_no_more(fixture: &Fixture) {
 
     let connection = ConnectionId::generate();
     for owner in [Some(connection), None] {
-        let job = NewJob::new(tenant, "any", owner, ConfirmGrant {});
+        let job = NewJob::new(tenant, "any", owner, ConfirmGrant::default());
         fixture.enqueue(&job).await;
     }
     let mut tx = fixture.begin(tenant).await;

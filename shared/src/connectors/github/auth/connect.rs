@@ -18,9 +18,9 @@ use url::Url;
 use super::oauth;
 use crate::connectors::github::GitHub;
 use crate::connectors::github::client::{Call, PER_PAGE, permanent_error};
+use crate::connectors::github::page_size::Pages;
 use crate::connectors::github::wire::{
-    Installation, InstallationList, ListedInstallation, OrganizationMembership, User,
-    is_decimal_id, read,
+    Identified, Installation, InstallationList, OrganizationMembership, User, is_decimal_id, read,
 };
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{
@@ -246,15 +246,17 @@ async fn list_user_installations(
 ) -> Result<Vec<String>, ConnectorError> {
     let mut url = github.client.api(&["user", "installations"]);
     url.query_pairs_mut().append_pair("per_page", PER_PAGE);
-    let mut found = Vec::new();
+    let (mut found, mut pages) = (Vec::new(), Pages::default());
     for _ in 0..MAX_PAGES {
-        let call = Call::new(oauth::ACCOUNT, "list_user_installations", token);
-        let response = github.client.get(url, call).await?;
+        let call = || Call::new(oauth::ACCOUNT, "list_user_installations", token);
+        let response = pages
+            .get(&url, |url| github.client.get(url, call()))
+            .await?;
         let page: InstallationList = response.json()?;
         // An unreadable row grants nothing and does not affect the others.
         let rows = page.installations.iter().map(AsRef::as_ref);
-        let rows = UnreadableRows::default()
-            .read_all(rows, |raw| read::<ListedInstallation>("installation", raw));
+        let rows =
+            UnreadableRows::default().read_all(rows, |raw| read::<Identified>("installation", raw));
         found.extend(rows.into_iter().map(|(row, _)| row.id.to_string()));
         match response.links().next {
             Some(next) => url = next,
@@ -271,8 +273,9 @@ async fn grant(
     id: &str,
 ) -> Result<CallbackOutcome, ConnectorError> {
     let path = ["app", "installations", id];
+    // A rejection of the app's token is retried; if it lasts, the app's settings are wrong.
     let response = github
-        .as_app(Method::GET, &path, "get_installation")
+        .call_as_app(Method::GET, &path, "get_installation")
         .await?;
     let installation: Installation = response.json()?;
     if installation.suspended_at.is_some() {

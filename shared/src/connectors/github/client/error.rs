@@ -1,5 +1,9 @@
 //! Mapping of GitHub's error responses.
 //!
+//! GitHub's own errors are JSON with a message and the URL of its documentation. Any other body, such
+//! as a page of HTML, comes from a proxy or a server under maintenance and says nothing about the
+//! resource ([`own_message`]).
+//!
 //! A rate limit has status 403 or 429. It is distinguished from a missing permission by, in this
 //! order, `Retry-After`, an exhausted `x-ratelimit-remaining`, and the text of the body.
 
@@ -9,6 +13,7 @@ use serde::Deserialize;
 
 use super::Response;
 use crate::connectors::response::ApiError;
+use crate::connectors::wire::text;
 use crate::connectors::{ConnectorError, response};
 use crate::http::LimitObservation;
 use crate::model::LimitScope;
@@ -23,7 +28,21 @@ struct CallFailed {
     operation: &'static str,
     status: StatusCode,
     message: String,
+    /// Whether the body has the form of GitHub's own errors.
+    is_own: bool,
     request: String,
+}
+
+/// Returns the message of GitHub's own error response; `None` if another server may have sent it.
+pub(in super::super) fn own_message(error: &ApiError) -> Option<&str> {
+    let failed: &CallFailed = std::error::Error::source(&error.cause)?.downcast_ref()?;
+    failed.is_own.then_some(failed.message.as_str())
+}
+
+/// Returns whether GitHub itself says that a resource does not exist or is not accessible.
+pub(in super::super) fn is_own_not_found(error: &ApiError) -> bool {
+    error.is(StatusCode::NOT_FOUND)
+        && own_message(error).is_some_and(|message| message.eq_ignore_ascii_case("Not Found"))
 }
 
 /// Maps an error response.
@@ -33,10 +52,12 @@ pub(super) fn classify(
     limit: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> ApiError {
+    let body = ErrorBody::of(response);
     let source = Box::new(CallFailed {
         operation,
         status: response.status,
         message: message(response),
+        is_own: body.is_own(response.status),
         request: response
             .header("x-github-request-id")
             .unwrap_or("unknown")
@@ -53,7 +74,7 @@ pub(super) fn classify(
     };
     ApiError {
         status: Some(response.status),
-        code: String::new(),
+        code: body.error.unwrap_or_default(),
         cause,
     }
 }
@@ -122,13 +143,38 @@ fn number(response: &Response, header: &str) -> Option<u64> {
     response.header(header)?.parse().ok()
 }
 
-fn message(response: &Response) -> String {
-    #[derive(Deserialize)]
-    struct Body {
-        message: String,
+/// The readable fields of an error response.
+#[derive(Debug, Default, Deserialize)]
+struct ErrorBody {
+    #[serde(default, deserialize_with = "text")]
+    message: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    documentation_url: Option<String>,
+    /// The status, as text.
+    #[serde(default, deserialize_with = "text")]
+    status: Option<String>,
+    /// The error code of OAuth.
+    #[serde(default, deserialize_with = "text")]
+    error: Option<String>,
+}
+
+impl ErrorBody {
+    fn of(response: &Response) -> Self {
+        response.body.read().unwrap_or_default()
     }
-    match response.body.read::<Body>() {
-        Ok(body) => body.message.chars().take(MAX_MESSAGE_CHARS).collect(),
-        Err(_) => "no message".to_owned(),
+
+    /// Returns whether the body has the form of GitHub's errors.
+    ///
+    /// A proxy may pass on the headers of GitHub, so they prove nothing.
+    fn is_own(&self, status: StatusCode) -> bool {
+        let states_status = self.status.as_deref() == Some(status.as_str());
+        self.message.is_some() && (self.documentation_url.is_some() || states_status)
+    }
+}
+
+fn message(response: &Response) -> String {
+    match ErrorBody::of(response).message {
+        Some(message) => message.chars().take(MAX_MESSAGE_CHARS).collect(),
+        None => "no message".to_owned(),
     }
 }

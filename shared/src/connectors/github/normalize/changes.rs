@@ -22,7 +22,7 @@ pub(super) struct Change {
 
 /// An issue or a pull request after the change.
 pub(super) struct ChangedObject<'a> {
-    pub number: u64,
+    pub number: Option<u64>,
     pub title: Option<&'a str>,
     pub body: Option<&'a str>,
     pub updated_at: Timestamp,

@@ -57,7 +57,7 @@ pub(super) fn issue_comment(
         };
         Ok(Thread {
             kind,
-            number: Some(issue.number),
+            number: issue.number,
             title: issue.title,
         })
     })
@@ -72,7 +72,7 @@ pub(super) fn review_comment(
         let pull: PullRequest = context.payload.required("pull_request")?;
         Ok(Thread {
             kind: ThreadKind::Diff,
-            number: Some(pull.number),
+            number: pull.number,
             title: pull.title,
         })
     })
@@ -85,7 +85,7 @@ pub(super) fn discussion_comment(
 ) -> Result<Option<SignalDraft>, WireError> {
     thread_comment(action, context, || {
         let discussion: Discussion = context.payload.required("discussion")?;
-        let number = Some(discussion.number);
+        let number = discussion.number;
         Ok(Thread {
             kind: ThreadKind::Discussion,
             number,
@@ -177,7 +177,7 @@ fn subject(repo: &RepositoryRef, comment: &Comment, thread: &Thread) -> Subject 
     Subject {
         kind: thread.kind.key_prefix().to_owned(),
         id: comment.id.to_string(),
-        key: thread.number.and_then(|number| repo.numbered(number)),
+        key: repo.numbered(thread.number),
         title: thread.title.clone(),
         url: comment.html_url.clone(),
     }

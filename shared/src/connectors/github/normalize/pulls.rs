@@ -203,7 +203,7 @@ pub(super) fn review_event(
 /// The pull request of a review.
 pub(in super::super) struct ReviewedPull<'a> {
     /// Number.
-    pub number: u64,
+    pub number: Option<u64>,
     /// Title.
     pub title: Option<&'a str>,
 }

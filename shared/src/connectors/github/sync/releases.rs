@@ -1,7 +1,8 @@
 //! Releases.
 //!
 //! The list is in order of creation, and a draft may be published a year later. A run reads until a
-//! page has nothing new, and once a day the whole list.
+//! page has nothing new, and once a day the whole list, as every reconciliation pass does: a draft
+//! that is published behind the first page belongs to what is reconciled.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,9 @@
 //! The root stream, which lists the repositories and their streams.
+//!
+//! GitHub's count of the repositories may differ from its list, and a row may be unreadable. Such a
+//! walk is partial: it retires no stream. If the next run's walk lists the same repositories, the
+//! difference is lasting and says nothing about them, so the streams that neither walk lists are
+//! retired, except those of a repository whose unreadable row has a readable id.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,12 +16,14 @@ use super::root_cursor::{
     WORKFLOW_RUNS,
 };
 use super::search;
-use super::{ROOT, with_page_size};
+use super::{Names, ROOT};
 use crate::connectors::cursor::save_cursor;
 use crate::connectors::github::client::{ApiError, Call, Client, PER_PAGE};
-use crate::connectors::github::wire::{Repository, RepositoryList, WireError, read};
+use crate::connectors::github::page_size::with_page_size;
+use crate::connectors::github::wire::{Repository, RepositoryList, WireError, is_decimal_id, read};
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
+use crate::crypto::sha256;
 use crate::http::Priority;
 use crate::model::StreamSpec;
 
@@ -41,6 +48,9 @@ pub(super) struct Target {
     pub full_name: String,
     /// The repository's web page.
     pub html_url: Option<String>,
+    /// `false` if the repository has no issues; absent in other cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_issues: Option<bool>,
 }
 
 /// Minimum number of repositories for a search; reading the lists of fewer costs little.
@@ -50,19 +60,26 @@ const MIN_SEARCHED_REPOSITORIES: usize = 21;
 struct Streams {
     found: Vec<StreamSpec>,
     unreadable: UnreadableRows,
+    /// Ids of repositories with unreadable rows.
+    kept: Vec<String>,
 }
 
 /// Reads a page of repositories or of search results.
-pub(super) async fn page(client: &Client, request: &SyncRequest) -> Result<SyncPage, ApiError> {
+pub(super) async fn page(
+    client: &Client,
+    names: &Names,
+    request: &SyncRequest,
+) -> Result<SyncPage, ApiError> {
     let mut cursor: Cursor = load(request)?.unwrap_or_default();
     match cursor.search.take() {
         Some(search) => search::page(client, request, cursor, search).await,
-        None => list_repositories(client, request, cursor).await,
+        None => list_repositories(client, names, request, cursor).await,
     }
 }
 
 async fn list_repositories(
     client: &Client,
+    names: &Names,
     request: &SyncRequest,
     mut cursor: Cursor,
 ) -> Result<SyncPage, ApiError> {
@@ -89,13 +106,15 @@ async fn list_repositories(
     let mut unreadable = UnreadableRows::default();
     let rows = page.repositories.iter().map(AsRef::as_ref);
     let repositories = unreadable.read_all(rows, repository);
-    // An unreadable row does not identify its repository.
+    // An unreadable row does not name its repository.
     cursor.is_partial |= !unreadable.is_empty();
+    let kept = unreadable.ids().filter(|id| is_decimal_id(id));
     let streams = Streams {
         found: repositories
             .iter()
             .flat_map(|((row, full_name), _)| streams(row, full_name))
             .collect(),
+        kept: kept.map(str::to_owned).collect(),
         unreadable,
     };
     // After a removal the following rows move up, so that the next page skips one.
@@ -103,6 +122,7 @@ async fn list_repositories(
     cursor.seen = cursor.seen.saturating_add(page.repositories.len() as u64);
     cursor.total = page.total_count;
     for ((repository, full_name), _) in &repositories {
+        names.note(&request.access.account.id, full_name, repository.id);
         cursor
             .repositories
             .insert(full_name.to_lowercase(), repository.id);
@@ -120,6 +140,7 @@ async fn list_repositories(
             return continued_page(&cursor, streams);
         }
         cursor.is_partial = true;
+        cursor.is_unsteady |= !is_steady;
     }
     match next {
         Some(next) => cursor.next = Some(next.into()),
@@ -131,7 +152,15 @@ async fn list_repositories(
 /// Ends the list of repositories; if there are many, a search follows.
 ///
 /// A partial list retires no streams, and search results could not be matched to it.
-fn finish(request: &SyncRequest, cursor: Cursor, streams: Streams) -> Result<SyncPage, ApiError> {
+fn finish(
+    request: &SyncRequest,
+    mut cursor: Cursor,
+    streams: Streams,
+) -> Result<SyncPage, ApiError> {
+    let listed = (cursor.is_partial && !cursor.is_unsteady).then(|| digest(&cursor));
+    let is_confirmed = listed.is_some() && listed == cursor.listed;
+    cursor.is_partial &= !is_confirmed;
+    cursor.listed = listed;
     if cursor.is_partial {
         tracing::warn!(
             seen = cursor.seen,
@@ -156,13 +185,23 @@ fn finish(request: &SyncRequest, cursor: Cursor, streams: Streams) -> Result<Syn
         None => Ok(SyncPage {
             streams: streams.found,
             is_list_partial: cursor.is_partial,
+            kept_resources: streams.kept,
             unreadable_rows: streams.unreadable.into_rows(),
             ..SyncPage::empty(save_cursor(&Cursor {
                 searched_through: Some(request.upper_bound),
+                listed: cursor.listed,
                 ..Cursor::default()
             })?)
         }),
     }
+}
+
+/// Returns the digest of the ids that a walk has listed.
+fn digest(cursor: &Cursor) -> String {
+    let mut ids: Vec<u64> = cursor.repositories.values().copied().collect();
+    ids.sort_unstable();
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_be_bytes()).collect();
+    hex::encode(sha256(&bytes))
 }
 
 /// Builds a page that continues the walk.
@@ -170,6 +209,7 @@ fn continued_page(cursor: &Cursor, streams: Streams) -> Result<SyncPage, ApiErro
     Ok(SyncPage {
         has_more: true,
         streams: streams.found,
+        kept_resources: streams.kept,
         unreadable_rows: streams.unreadable.into_rows(),
         ..SyncPage::empty(save_cursor(cursor)?)
     })
@@ -191,23 +231,29 @@ fn restart(client: &Client, cursor: &mut Cursor, mismatch: Option<(u64, u64)>) {
     cursor.restarts += 1;
     cursor.mismatch = mismatch;
     cursor.is_partial = false;
+    cursor.repositories.clear();
 }
 
 /// Returns the streams of a repository.
 ///
 /// An archived repository is readable. A disabled one rejects every call, and one without issues
-/// responds to their list with 410.
+/// responds to their list with 410, and may to the list of their comments.
 fn streams(repository: &Repository, full_name: &str) -> Vec<StreamSpec> {
     if repository.disabled == Some(true) {
         return Vec::new();
     }
+    let target = json!(Target {
+        full_name: full_name.to_owned(),
+        html_url: repository.html_url.clone(),
+        has_issues: repository.has_issues.filter(|has_issues| !has_issues),
+    });
     STREAMS
         .into_iter()
         .filter(|name| *name != ISSUES || repository.has_issues != Some(false))
         .map(|name| StreamSpec {
             key: format!("{name}:{}", repository.id),
             resource_id: Some(repository.id.to_string()),
-            target: json!({ "full_name": full_name, "html_url": repository.html_url }),
+            target: target.clone(),
         })
         .collect()
 }

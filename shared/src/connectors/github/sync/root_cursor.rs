@@ -34,6 +34,12 @@ pub(super) struct Cursor {
     /// Whether this walk may have missed repositories.
     #[serde(default)]
     pub is_partial: bool,
+    /// Whether the list changed during this walk, after the last restart.
+    #[serde(default)]
+    pub is_unsteady: bool,
+    /// Digest of the ids that the previous run listed, if its walk was whole but partial.
+    #[serde(default)]
+    pub listed: Option<String>,
     /// Ids of the repositories seen in this walk, by lower-case name.
     #[serde(default)]
     pub repositories: BTreeMap<String, u64>,

@@ -2,30 +2,38 @@
 //!
 //! The list is newest first, can be filtered by the time of creation, and returns at most a
 //! thousand runs per filter; of a window with more, the newer half is read first. Workflow runs
-//! complete, and are repeated, long after their creation, so each sync run looks back some days and
-//! at least to the oldest incomplete workflow run. If the look-back covers too many runs, it is
-//! shortened except once an hour.
+//! complete long after their creation, so each sync run looks back at least to the oldest incomplete
+//! one. They can be repeated for thirty days, so the first read and every reconciliation pass look
+//! back thirty days, and each other run three: a repeated run that only the pass finds belongs to
+//! what is reconciled. If three days have too many runs, the look-back is shorter for some minutes,
+//! and the stream counts as read only up to the last long one.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::cursor::{Tag, load};
+use super::names::RowOwners;
 use super::{Reader, continued_page, earlier, last_page, part_before, query_time};
 use crate::connectors::github::client::ApiError;
 use crate::connectors::github::normalize::{Envelope, code};
 use crate::connectors::github::wire::{WireError, WorkflowRun, WorkflowRunList, read};
 use crate::connectors::page::PageContent;
-use crate::connectors::{SyncPage, SyncRequest};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Look-back for repeated runs.
 const LOOK_BACK: Duration = Duration::days(3);
+/// Look-back of the first read and of the reconciliation pass.
+///
+/// GitHub allows repetitions within thirty days
+/// (<https://docs.github.com/actions/managing-workflow-runs/re-running-workflows-and-jobs>).
+const MAX_LOOK_BACK: Duration = Duration::days(30);
 /// Look-back if the normal one covers too many runs.
 const SHORT_LOOK_BACK: Duration = Duration::minutes(10);
 /// Maximum number of runs that the normal look-back may cover in every sync run.
 const MAX_FREQUENT_RUNS: u64 = 500;
 /// Interval of the normal look-back if it covers more.
-const DEEP_INTERVAL: Duration = Duration::hours(1);
+const DEEP_INTERVAL: Duration = Duration::minutes(15);
 /// Maximum duration of a workflow run. GitHub cancels it after 35 days.
 const MAX_RUN_DURATION: Duration = Duration::days(36);
 /// Maximum number of results that GitHub returns per filter.
@@ -112,9 +120,17 @@ impl Walk {
         let deep = cursor.looked_back.is_none_or(|(at, read)| {
             read <= MAX_FREQUENT_RUNS || upper_bound - at >= DEEP_INTERVAL
         });
-        let back = if deep { LOOK_BACK } else { SHORT_LOOK_BACK };
+        let is_first = cursor.looked_back.is_none();
+        let back = match (is_first, deep) {
+            (true, _) => MAX_LOOK_BACK,
+            (false, true) => LOOK_BACK,
+            (false, false) => SHORT_LOOK_BACK,
+        };
         let open = cursor.open_since.unwrap_or(cursor.high);
-        let needed = earlier(cursor.high, back).min(open).max(cursor.floor);
+        // A run from before the floor may be repeated after it.
+        let needed = earlier(cursor.high, back)
+            .min(open)
+            .max(earlier(cursor.floor, MAX_LOOK_BACK));
         let oldest = cursor
             .from
             .filter(|from| *from <= needed && needed - *from <= MAX_REUSED_LOOK_BACK)
@@ -172,12 +188,18 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
         Some(next) => reader.stored_url(next)?,
         None => window_url(reader, &walk),
     };
+    let last_long_read = cursor.looked_back.map(|(at, _)| at);
+    let covered_through = last_long_read.filter(|_| !walk.deep);
     let tag = cursor.tag.take().filter(|_| is_first);
     let response = reader
         .get("list_workflow_runs", url.clone(), tag.as_ref(), None)
         .await?;
     if response.not_modified() {
-        return last_page(PageContent::default(), &Cursor { tag, ..cursor });
+        let page = last_page(PageContent::default(), &Cursor { tag, ..cursor })?;
+        return Ok(SyncPage {
+            covered_through,
+            ..page
+        });
     }
     let list: WorkflowRunList<'_> = response.json()?;
     let total = list.total_count.unwrap_or_default();
@@ -185,7 +207,7 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
         return continued_page(PageContent::default(), &cursor.with_walk(walk), 0.0);
     }
 
-    let content = parse_page(reader, &list, cursor.floor, &mut walk);
+    let content = parse_page(reader, &list, cursor.floor, &mut walk)?;
     walk.next = response.links().next.map(String::from);
     let is_all = is_first && walk.from <= walk.oldest && walk.next.is_none();
     if walk.next.is_some() || walk.advance(upper_bound, total) {
@@ -197,7 +219,10 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
     } else {
         None
     };
-    last_page(content, &finished(&cursor, &walk, upper_bound, tag))
+    Ok(SyncPage {
+        covered_through,
+        ..last_page(content, &finished(&cursor, &walk, upper_bound, tag))?
+    })
 }
 
 /// Returns the cursor after a walk.
@@ -235,10 +260,14 @@ fn parse_page(
     list: &WorkflowRunList<'_>,
     floor: DateTime<Utc>,
     walk: &mut Walk,
-) -> PageContent {
+) -> Result<PageContent, ConnectorError> {
     let mut content = PageContent::default();
+    let mut owners = RowOwners::default();
     let mut completed = |raw| {
         let run: WorkflowRun = read("workflow_run", raw)?;
+        if let Some(repository) = &run.repository {
+            owners.note(&reader.repo.id, repository.id);
+        }
         let created_at = run
             .created_at
             .ok_or(WireError::Missing("workflow_run.created_at"))?
@@ -255,10 +284,13 @@ fn parse_page(
         Ok::<_, WireError>(Vec::new())
     };
     let mut read = 0;
-    for raw in list.workflow_runs.iter().flatten() {
+    for raw in &list.workflow_runs {
         content.take(raw, completed(raw));
         read += 1;
     }
+    if let Some(other) = owners.other() {
+        reader.verify_repository(other)?;
+    }
     walk.read = walk.read.saturating_add(read);
-    content
+    Ok(content)
 }

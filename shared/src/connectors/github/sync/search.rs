@@ -72,19 +72,19 @@ pub(super) async fn page(
         Ok(response) => response,
         // Without the search, all streams are read.
         Err(error) if !matches!(error.cause, ConnectorError::RateLimited { .. }) => {
-            return end(request, None);
+            return end(request, cursor, None);
         }
         Err(limited) => return Err(limited),
     };
     let Ok(results) = response.json::<Results>() else {
-        return end(request, None);
+        return end(request, cursor, None);
     };
     if results.is_incomplete || results.total_count > MAX_RESULTS {
-        return end(request, None);
+        return end(request, cursor, None);
     }
     for item in results.items {
         let Some(name) = repository_name(&item.repository_url) else {
-            return end(request, None);
+            return end(request, cursor, None);
         };
         let update = (item.number, item.updated_at.timestamp());
         search.updates.entry(name).or_default().push(update);
@@ -102,7 +102,8 @@ pub(super) async fn page(
             })?)
         });
     }
-    end(request, Some(observed_updates(&cursor, &search)))
+    let updates = observed_updates(&cursor, &search);
+    end(request, cursor, Some(updates))
 }
 
 async fn request_page(
@@ -176,11 +177,16 @@ fn observed_updates(cursor: &root_cursor::Cursor, search: &Search) -> ObservedUp
 }
 
 /// Builds the last page of the root stream.
-fn end(request: &SyncRequest, updates: Option<ObservedUpdates>) -> Result<SyncPage, ApiError> {
+fn end(
+    request: &SyncRequest,
+    cursor: root_cursor::Cursor,
+    updates: Option<ObservedUpdates>,
+) -> Result<SyncPage, ApiError> {
     Ok(SyncPage {
         updates,
         ..SyncPage::empty(save_cursor(&root_cursor::Cursor {
             searched_through: Some(request.upper_bound),
+            listed: cursor.listed,
             ..root_cursor::Cursor::default()
         })?)
     })

@@ -13,15 +13,13 @@ use super::cursor::{Tag, load};
 use super::{OVERLAP, Reader, continued_page, earlier, last_page, rows};
 use crate::connectors::github::client::{ApiError, Response};
 use crate::connectors::github::normalize::starred;
+use crate::connectors::github::page_size::page_size;
 use crate::connectors::github::wire::{Stargazer, WireError, read};
 use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Media type whose responses have `starred_at`.
 const MEDIA_TYPE_WITH_TIMES: &str = "application/vnd.github.star+json";
-/// Number of rows of a full page, after which a new star begins another page.
-const FULL_PAGE_ROWS: usize = 100;
-
 /// Cursor of the stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
@@ -116,7 +114,9 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
     let parsed = parse_page(reader, &response, &cursor, &mut walk.high)?;
     if walk.tail.is_none() {
         walk.tail = Some(url.to_string()).filter(|_| parsed.rows > 0);
-        walk.tag = Tag::of(&url, &response).filter(|_| parsed.rows < FULL_PAGE_ROWS);
+        // After a full page, a new star begins another one.
+        let size = page_size(&url).and_then(|size| usize::try_from(size).ok());
+        walk.tag = Tag::of(&url, &response).filter(|_| Some(parsed.rows) < size);
     }
     if let Some(prev) = links.prev.filter(|_| !parsed.reaches_previous) {
         walk.next = prev.into();

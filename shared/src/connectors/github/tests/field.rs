@@ -346,3 +346,72 @@ fn missing_identity_field_is_an_error() {
         assert!(refused.is_err(), "{name} without {pointer}");
     }
 }
+
+#[test]
+fn push_with_unreadable_commits_is_a_push() {
+    for (commits, count, listed) in [
+        (json!([7, "text", null]), json!(3), 0),
+        (
+            json!([{ "id": "abc", "message": "Try it" }, 7]),
+            json!(2),
+            1,
+        ),
+        (json!([{ "id": "abc", "author": "me" }]), json!(1), 1),
+        (json!({ "0": {} }), Value::Null, 0),
+    ] {
+        let body = changed("push.branch", &[("/commits", commits.clone())]);
+        let signals = normalize("push", &[body]);
+        assert_eq!(signals.len(), 1, "{commits}");
+        let normalized = &signals[0].normalized;
+        assert_eq!(normalized["commit_count"], count, "{commits}");
+        let shown = normalized["commits"].as_array().expect("a list");
+        assert_eq!(shown.len(), listed, "{commits}");
+    }
+}
+
+#[test]
+fn ids_numbers_and_flags_may_be_text() {
+    let text = |body: &Value, pointer: &str| {
+        let value = body.pointer(pointer).expect("the field");
+        json!(value.to_string())
+    };
+    for (name, pointers) in [
+        (
+            "pull_request.opened",
+            &[
+                "/pull_request/id",
+                "/pull_request/number",
+                "/pull_request/draft",
+                "/pull_request/user/id",
+                "/repository/id",
+                "/repository/private",
+            ][..],
+        ),
+        (
+            "issues.opened",
+            &["/issue/id", "/issue/number", "/issue/user/id", "/sender/id"],
+        ),
+        (
+            "workflow_run.completed",
+            &["/workflow_run/run_number", "/workflow_run/run_attempt"],
+        ),
+        (
+            "release.published",
+            &["/release/id", "/release/prerelease", "/release/draft"],
+        ),
+    ] {
+        let event = name.split('.').next().expect("an event");
+        let original = changed(name, &[]);
+        let textual: Vec<(&str, Value)> = pointers
+            .iter()
+            .map(|pointer| (*pointer, text(&original, pointer)))
+            .collect();
+        let expected = normalize(event, &[original]);
+        let found = normalize(event, &[changed(name, &textual)]);
+        assert_eq!(expected.len(), 1, "{name}");
+        assert_eq!(keys(&found), keys(&expected), "{name}");
+        assert_eq!(found[0].normalized, expected[0].normalized, "{name}");
+        assert_eq!(found[0].actor.id, expected[0].actor.id, "{name}");
+        assert_eq!(found[0].subject.key, expected[0].subject.key, "{name}");
+    }
+}

@@ -5,10 +5,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use wiremock::matchers::{header, header_exists, method, path};
-use wiremock::{Mock, ResponseTemplate};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{github, now};
-use crate::connectors::{Connector, ConnectorError, Grant, GrantState, RefreshRequest};
+use super::{github, html, not_found, now};
+use crate::connectors::{Connector, Grant, GrantState, RefreshRequest};
 use crate::model::ExternalAccount;
 
 fn account(id: &str) -> ExternalAccount {
@@ -77,38 +77,104 @@ fn assert_app_token(jwt: &str) {
     );
 }
 
+/// The configured app, as GitHub describes it.
+fn the_app() -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({ "id": 12345, "slug": "poblysh" }))
+}
+
+/// Mounts the responses to a request for a token, for the installation and for the app.
+async fn mount_responses(
+    server: &MockServer,
+    token: ResponseTemplate,
+    installation: ResponseTemplate,
+    app: ResponseTemplate,
+) {
+    for (call, at, response) in [
+        ("POST", "/api/v3/app/installations/5/access_tokens", token),
+        ("GET", "/api/v3/app/installations/5", installation),
+        ("GET", "/api/v3/app", app),
+    ] {
+        let mock = Mock::given(method(call)).and(path(at));
+        mock.respond_with(response).mount(server).await;
+    }
+}
+
+/// A proxy, a server under maintenance, or the key of another app may answer with 404.
 #[tokio::test]
-async fn grant_is_revoked_only_after_second_404() {
-    let not_found = ResponseTemplate::new(404).set_body_json(json!({ "message": "Not Found" }));
-    for (second, is_revoked) in [
-        (not_found.clone(), true),
+async fn only_proved_404_revokes_grant() {
+    let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
+    let unsigned = ResponseTemplate::new(404).set_body_json(json!({ "message": "Not Found" }));
+    let other_message = ResponseTemplate::new(404).set_body_json(json!({
+        "message": "Integration not found", "documentation_url": "https://docs.github.com/rest",
+    }));
+    for (name, token, installation, app, is_revoked) in [
+        ("proved", not_found(), not_found(), the_app(), true),
+        ("html twice", html(404), html(404), the_app(), false),
+        ("html", not_found(), html(404), the_app(), false),
+        ("unsigned", not_found(), unsigned, the_app(), false),
+        ("other", not_found(), other_message, the_app(), false),
         (
-            ResponseTemplate::new(200).set_body_json(json!({ "id": 5 })),
+            "empty",
+            not_found(),
+            ResponseTemplate::new(404),
+            the_app(),
             false,
         ),
-        (ResponseTemplate::new(502), false),
+        (
+            "exists",
+            not_found(),
+            ok(json!({ "id": 5 })),
+            the_app(),
+            false,
+        ),
+        ("outage", not_found(), html(502), the_app(), false),
+        ("app 404", not_found(), not_found(), not_found(), false),
+        ("app html", not_found(), not_found(), html(200), false),
+        ("app 401", not_found(), not_found(), html(401), false),
+        (
+            "other app",
+            not_found(),
+            not_found(),
+            ok(json!({ "id": 7 })),
+            false,
+        ),
     ] {
         let (server, github, _) = github().await;
-        Mock::given(method("POST"))
-            .respond_with(not_found.clone())
-            .mount(&server)
-            .await;
-        Mock::given(method("GET"))
-            .respond_with(second)
-            .mount(&server)
-            .await;
-        match github.refresh_token(refresh("5")).await {
-            Err(ConnectorError::GrantRevoked(_)) => assert!(is_revoked),
-            Err(ConnectorError::Transient(_)) => assert!(!is_revoked),
-            other => panic!("{other:?}"),
-        }
+        mount_responses(&server, token, installation, app).await;
+        let error = github.refresh_token(refresh("5")).await.expect_err(name);
+        let expected = if is_revoked {
+            "grant_revoked"
+        } else {
+            "transient"
+        };
+        assert_eq!(error.code(), expected, "{name}");
+        let grant = Grant {
+            account: account("5"),
+            access_token: None,
+            refresh_token: None,
+        };
+        let state = github.fetch_grant_state(&grant).await.ok();
+        assert_eq!(state == Some(GrantState::Removed), is_revoked, "{name}");
+    }
+}
+
+/// The settings name another app than the one that the account installed.
+#[tokio::test]
+async fn missing_installation_of_another_app_is_not_removed() {
+    let (server, github, _) = github().await;
+    mount_responses(&server, not_found(), not_found(), the_app()).await;
+    for (app_id, code) in [(12345, "grant_revoked"), (54321, "transient")] {
+        let mut request = refresh("5");
+        request.account.settings = json!({ "app_id": app_id });
+        let error = github.refresh_token(request).await.expect_err("an error");
+        assert_eq!(error.code(), code, "{app_id}");
     }
 }
 
 #[tokio::test]
 async fn token_request_errors_are_mapped() {
     for (status, body, code) in [
-        (401, "A JSON web token could not be decoded", "permanent"),
+        (401, "A JSON web token could not be decoded", "transient"),
         (
             403,
             "API rate limit exceeded for app ID 12345.",
@@ -185,11 +251,17 @@ async fn account_id_never_changes_the_path() {
 
 #[tokio::test]
 async fn revoking_missing_installation_succeeds() {
-    for (status, succeeds) in [(204, true), (404, true), (500, false), (401, false)] {
+    for (status, response, succeeds) in [
+        (204, ResponseTemplate::new(204), true),
+        (404, not_found(), true),
+        (404, html(404), false),
+        (500, html(500), false),
+        (401, ResponseTemplate::new(401), false),
+    ] {
         let (server, github, _) = github().await;
         Mock::given(method("DELETE"))
             .and(path("/api/v3/app/installations/5"))
-            .respond_with(ResponseTemplate::new(status))
+            .respond_with(response)
             .expect(1)
             .mount(&server)
             .await;
@@ -216,9 +288,9 @@ async fn grant_state_follows_installation() {
             installation(json!("2026-11-23T10:00:00Z")),
             Ok(GrantState::Suspended),
         ),
-        (ResponseTemplate::new(404), Ok(GrantState::Removed)),
         // A rejected app token and an outage do not concern the grant.
-        (ResponseTemplate::new(401), Err("permanent")),
+        (ResponseTemplate::new(404), Err("transient")),
+        (ResponseTemplate::new(401), Err("transient")),
         (ResponseTemplate::new(502), Err("transient")),
     ] {
         let (server, github, _) = github().await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, ResponseTemplate};
 
-use super::{github, now};
+use super::{github, html, not_found, now};
 use crate::connectors::Connector;
 
 fn entry(id: u64, guid: &str, minutes_ago: i64, code: i64) -> serde_json::Value {
@@ -49,10 +49,10 @@ async fn failed_deliveries_since_time_are_redelivered() {
         )
         .mount(&server)
         .await;
-    for (id, status) in [(39, 202), (36, 404)] {
+    for (id, response) in [(39, ResponseTemplate::new(202)), (36, not_found())] {
         Mock::given(method("POST"))
             .and(path(format!("/api/v3/app/hook/deliveries/{id}/attempts")))
-            .respond_with(ResponseTemplate::new(status))
+            .respond_with(response)
             .expect(1)
             .mount(&server)
             .await;
@@ -70,7 +70,64 @@ async fn failed_deliveries_since_time_are_redelivered() {
 }
 
 #[tokio::test]
-async fn rejected_app_token_is_permanent() {
+async fn unreadable_entry_does_not_affect_others() {
+    let (server, github, _) = github().await;
+    let mut textual = entry(38, "as text", 2, 503);
+    textual["id"] = json!("38");
+    textual["status_code"] = json!("503");
+    let rows = json!([null, { "id": {} }, { "id": 40, "guid": 7 }, textual]);
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(rows))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .and(path("/api/v3/app/hook/deliveries/38/attempts"))
+        .respond_with(ResponseTemplate::new(202))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let since = now() - Duration::minutes(60);
+    assert_eq!(github.redeliver_webhooks(since).await.expect("a count"), 1);
+}
+
+#[tokio::test]
+async fn pages_of_log_shrink_while_they_fail() {
+    let (server, github, _) = github().await;
+    for size in ["100", "50"] {
+        Mock::given(method("GET"))
+            .and(query_param("per_page", size))
+            .respond_with(html(502))
+            .mount(&server)
+            .await;
+    }
+    Mock::given(method("GET"))
+        .and(query_param("per_page", "25"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
+        .mount(&server)
+        .await;
+    assert_eq!(github.redeliver_webhooks(now()).await.expect("a count"), 0);
+    let (server, github, _) = super::github().await;
+    let everything = Mock::given(method("GET")).respond_with(html(502));
+    everything.mount(&server).await;
+    let error = github.redeliver_webhooks(now()).await;
+    assert_eq!(error.expect_err("an outage").code(), "transient");
+}
+
+#[tokio::test]
+async fn masked_404_is_no_deleted_delivery() {
+    let (server, github, _) = github().await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([entry(39, "down", 2, 503)])))
+        .mount(&server)
+        .await;
+    let masked = Mock::given(method("POST")).respond_with(html(404));
+    masked.mount(&server).await;
+    let since = now() - Duration::minutes(60);
+    assert!(github.redeliver_webhooks(since).await.is_err());
+}
+
+#[tokio::test]
+async fn rejected_app_token_is_transient() {
     let (server, github, _) = github().await;
     Mock::given(method("GET"))
         .respond_with(ResponseTemplate::new(401))
@@ -80,5 +137,5 @@ async fn rejected_app_token_is_permanent() {
         .redeliver_webhooks(now())
         .await
         .expect_err("an error");
-    assert_eq!(error.code(), "permanent");
+    assert_eq!(error.code(), "transient");
 }

@@ -3,16 +3,12 @@
 //! Anyone who has seen a delivery can replay it, so a change that would end or suspend the
 //! connection is confirmed at GitHub first.
 
-use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::connectors::AccountChange;
-use crate::connectors::github::wire::{Installation, Payload, Repository, User, WireError};
-
-/// A repository in these events.
-#[derive(Deserialize)]
-struct ListedRepository {
-    id: Option<u64>,
-}
+use crate::connectors::github::wire::{
+    Identified, Installation, Payload, Repository, User, WireError, read,
+};
 
 /// Returns the delivery's changes of the connection.
 pub(super) fn changes(event: &str, payload: &Payload<'_>) -> Result<Vec<AccountChange>, WireError> {
@@ -24,16 +20,13 @@ pub(super) fn changes(event: &str, payload: &Payload<'_>) -> Result<Vec<AccountC
         // New permissions change the kinds of readable objects.
         ("installation", "new_permissions_accepted") => Some(streams_changed(Vec::new())),
         ("installation_repositories", "added" | "removed") => {
-            let removed: Option<Vec<ListedRepository>> =
-                payload.optional("repositories_removed")?;
-            let removed = removed.unwrap_or_default();
-            Some(streams_changed(
-                removed
-                    .iter()
-                    .filter_map(|repository| repository.id)
-                    .map(|id| id.to_string())
-                    .collect(),
-            ))
+            let removed: Option<Vec<Box<RawValue>>> = payload.optional("repositories_removed")?;
+            // The list of repositories, which is read next, retires the ones with unreadable rows.
+            let readable = removed.iter().flatten().filter_map(|row| {
+                let repository: Identified = read("repositories_removed", row).ok()?;
+                Some(repository.id.to_string())
+            });
+            Some(streams_changed(readable.collect()))
         }
         // The repository's address or its set of streams may have changed.
         ("repository", "created" | "renamed" | "transferred" | "edited") => {

@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Timestamp, lenient, link, text};
+use super::{Timestamp, flag, id, lenient, link, number, object, text};
 use crate::model::ExternalAccount;
 
 /// An account of a user, a bot or an organization.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(in super::super) struct User {
+    #[serde(default, deserialize_with = "number")]
     pub id: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub login: Option<String>,
@@ -27,6 +28,7 @@ pub(in super::super) struct User {
 /// A repository.
 #[derive(Debug, Clone, Deserialize)]
 pub(in super::super) struct Repository {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
     #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
@@ -34,9 +36,13 @@ pub(in super::super) struct Repository {
     pub full_name: Option<String>,
     #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub owner: Option<User>,
+    #[serde(default, deserialize_with = "flag")]
     pub private: Option<bool>,
+    #[serde(default, deserialize_with = "flag")]
     pub disabled: Option<bool>,
+    #[serde(default, deserialize_with = "flag")]
     pub has_issues: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
     pub created_at: Option<Timestamp>,
@@ -60,19 +66,33 @@ impl Repository {
 /// A page of an installation's repositories.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct RepositoryList {
+    #[serde(default, deserialize_with = "number")]
     pub total_count: Option<u64>,
     pub repositories: Vec<Box<RawValue>>,
+}
+
+/// The app, as GitHub describes it to the holder of its key.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct App {
+    #[serde(deserialize_with = "id")]
+    pub id: u64,
 }
 
 /// An app's installation on an account.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Installation {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
+    /// The installed app.
+    #[serde(default, deserialize_with = "number")]
+    pub app_id: Option<u64>,
+    #[serde(default, deserialize_with = "object")]
     pub account: Option<User>,
     #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub repository_selection: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub permissions: Option<Map<String, Value>>,
     #[serde(default, deserialize_with = "lenient")]
     pub suspended_at: Option<Timestamp>,
@@ -94,6 +114,7 @@ impl Installation {
             stable_id,
             settings: json!({
                 "account_type": account.kind,
+                "app_id": self.app_id,
                 "html_url": self.html_url,
                 "repository_selection": self.repository_selection,
             }),
@@ -119,17 +140,21 @@ pub(in super::super) struct InstallationList {
     pub installations: Vec<Box<RawValue>>,
 }
 
-/// A row of that list, with its id only.
+/// A row of a list of which only the id is read.
 #[derive(Debug, Deserialize)]
-pub(in super::super) struct ListedInstallation {
+pub(in super::super) struct Identified {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
 }
 
 /// A user's membership of an organization.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct OrganizationMembership {
+    #[serde(default, deserialize_with = "text")]
     pub role: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub state: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub organization: Option<User>,
 }
 
@@ -156,11 +181,13 @@ pub(in super::super) struct InstallationToken {
 /// An entry of the app's delivery log.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct AppDelivery {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
     pub guid: String,
     #[serde(default, deserialize_with = "lenient")]
     pub delivered_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "text")]
     pub status: Option<String>,
+    #[serde(default, deserialize_with = "number")]
     pub status_code: Option<i64>,
 }

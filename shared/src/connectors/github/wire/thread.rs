@@ -3,13 +3,18 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Named, Timestamp, User, lenient, link, list, text};
+use super::{
+    Identified, Named, Timestamp, User, flag, id, lenient, link, list, number, object, part_of_key,
+    text,
+};
 
 /// An issue. The REST API's lists contain pull requests as issues, too.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Issue {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
-    pub number: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub number: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub title: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -22,7 +27,9 @@ pub(in super::super) struct Issue {
     pub state_reason: Option<String>,
     #[serde(default, deserialize_with = "list")]
     pub labels: Vec<Label>,
+    #[serde(default, deserialize_with = "object")]
     pub user: Option<User>,
+    #[serde(default, deserialize_with = "object")]
     pub closed_by: Option<User>,
     #[serde(default, deserialize_with = "text")]
     pub author_association: Option<String>,
@@ -51,6 +58,7 @@ pub(in super::super) enum Label {
 /// A part of an issue or a pull request: a label, a milestone, a type.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Part {
+    #[serde(default, deserialize_with = "part_of_key")]
     pub id: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
@@ -71,12 +79,15 @@ impl Label {
 /// A milestone.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Milestone {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
+    #[serde(default, deserialize_with = "number")]
     pub number: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub title: Option<String>,
     #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub creator: Option<User>,
     #[serde(default, deserialize_with = "text")]
     pub due_on: Option<String>,
@@ -89,6 +100,7 @@ pub(in super::super) struct Milestone {
 /// A comment on an issue, a pull request, its diff, or a discussion.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Comment {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
     #[serde(default, deserialize_with = "text")]
     pub body: Option<String>,
@@ -102,6 +114,7 @@ pub(in super::super) struct Comment {
     pub pull_request_url: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub path: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub user: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
     pub created_at: Option<Timestamp>,
@@ -112,8 +125,10 @@ pub(in super::super) struct Comment {
 /// A pull request.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct PullRequest {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
-    pub number: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub number: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub title: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -122,14 +137,20 @@ pub(in super::super) struct PullRequest {
     pub html_url: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub state: Option<String>,
+    #[serde(default, deserialize_with = "flag")]
     pub draft: Option<bool>,
     /// Whether it is merged; missing in the REST API's lists.
+    #[serde(default, deserialize_with = "flag")]
     pub merged: Option<bool>,
+    #[serde(default, deserialize_with = "object")]
     pub merged_by: Option<User>,
     #[serde(default, deserialize_with = "text")]
     pub merge_commit_sha: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub user: Option<User>,
+    #[serde(default, deserialize_with = "object")]
     pub base: Option<BranchRef>,
+    #[serde(default, deserialize_with = "object")]
     pub head: Option<BranchRef>,
     #[serde(default, deserialize_with = "lenient")]
     pub created_at: Option<Timestamp>,
@@ -153,11 +174,15 @@ impl PullRequest {
 pub(in super::super) struct BranchRef {
     #[serde(default, rename = "ref", deserialize_with = "text")]
     pub name: Option<String>,
+    /// The branch's repository.
+    #[serde(default, deserialize_with = "object")]
+    pub repo: Option<Identified>,
 }
 
 /// A review of a pull request.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Review {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
     #[serde(default, deserialize_with = "text")]
     pub state: Option<String>,
@@ -165,6 +190,7 @@ pub(in super::super) struct Review {
     pub body: Option<String>,
     #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub user: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
     pub submitted_at: Option<Timestamp>,
@@ -176,6 +202,7 @@ pub(in super::super) struct Review {
 /// A team that is requested as a reviewer.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Team {
+    #[serde(default, deserialize_with = "part_of_key")]
     pub id: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
@@ -184,14 +211,19 @@ pub(in super::super) struct Team {
 /// A discussion.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Discussion {
+    #[serde(deserialize_with = "id")]
     pub id: u64,
-    pub number: u64,
+    #[serde(default, deserialize_with = "number")]
+    pub number: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub title: Option<String>,
     #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
+    #[serde(default, deserialize_with = "object")]
     pub user: Option<User>,
+    #[serde(default, deserialize_with = "object")]
     pub category: Option<Named>,
+    #[serde(default, deserialize_with = "object")]
     pub answer_chosen_by: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
     pub created_at: Option<Timestamp>,

@@ -88,9 +88,13 @@ const RESPONSES: &[(u16, &str, Result<Tokens, &str>)] = &[
     (400, r#"{"error":"invalid_scope"}"#, Err("permanent")),
     (200, r#"{"error":"invalid_scope"}"#, Err("permanent")),
     (200, r#"{"error":{"code":400}}"#, Err("permanent")),
-    (400, HTML, Err("permanent")),
-    (401, HTML, Err("unauthorized")),
-    (403, HTML, Err("permission")),
+    // Another server sent a response without an error code.
+    (400, HTML, Err("transient")),
+    (401, HTML, Err("transient")),
+    (403, HTML, Err("transient")),
+    (404, HTML, Err("transient")),
+    (403, r#"{"message":"Forbidden"}"#, Err("transient")),
+    (404, "", Err("transient")),
     (429, HTML, Err("rate_limited")),
     (502, HTML, Err("transient")),
 ];

@@ -18,6 +18,8 @@ use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Overlap of a run with the previous one.
 const OVERLAP: Duration = Duration::minutes(10);
+/// The part of a channel that is read thread by thread.
+const REPLIES: &str = "replies in threads";
 /// Age of a message at the floor, to whose replies since then a full walk goes back.
 const THREAD_AGE: Duration = Duration::days(90);
 
@@ -63,9 +65,12 @@ struct Walk {
     /// Unread threads of the last page.
     #[serde(default)]
     threads: Vec<Thread>,
-    /// Whether the replies of an existing thread could not be read.
+    /// Whether Slack denied access to the replies of an existing thread.
     #[serde(default)]
     is_denied: bool,
+    /// Whether Slack failed to return the replies of an existing thread.
+    #[serde(default)]
+    is_failing: bool,
 }
 
 /// Position in a thread.
@@ -105,7 +110,7 @@ pub(super) async fn read_page(
         match read_replies(slack, request, channel, &mut walk, thread).await {
             // One thread that Slack never returns must not stop the channel.
             Err(ConnectorError::Transient(source)) if request.skips_failing_parts() => {
-                walk.is_denied = true;
+                walk.is_failing = true;
                 tracing::warn!(
                     provider = "slack",
                     stream.key = %request.stream.key,
@@ -122,7 +127,8 @@ pub(super) async fn read_page(
     let has_more = !walk.done || !walk.threads.is_empty();
     let left = part_before(walk.latest.at(), cursor.floor.at(), walk.started_at);
     // A denied thread does not end the walk, so other messages are still read.
-    let denied_part = walk.is_denied.then_some("replies in threads");
+    let denied_part = walk.is_denied.then_some(REPLIES);
+    let failing_part = walk.is_failing.then_some(REPLIES);
     if has_more {
         cursor.walk = Some(walk);
     } else {
@@ -132,6 +138,7 @@ pub(super) async fn read_page(
         has_more,
         progress: 1.0 - left,
         denied_part,
+        failing_part,
         ..content.into_page(save_cursor(&cursor)?)
     })
 }
@@ -155,6 +162,7 @@ fn start_walk(profile: HistoryProfile, request: &SyncRequest, cursor: &Cursor) -
         done: false,
         threads: Vec::new(),
         is_denied: false,
+        is_failing: false,
     }
 }
 
@@ -269,7 +277,7 @@ async fn read_replies(
             after: last,
         }),
         // No row shows where the next page begins.
-        None if has_more => walk.is_denied = true,
+        None if has_more => walk.is_failing = true,
         _ => {}
     }
     let emit_from = walk.emit_from;

@@ -279,7 +279,7 @@ async fn failing_thread_does_not_stop_the_channel() {
     let skipped = slack.sync(SyncRequest { failures, ..thread }).await;
     let skipped = skipped.expect("a page");
     assert!(!skipped.has_more);
-    assert_eq!(skipped.denied_part, Some("replies in threads"));
+    assert_eq!(skipped.failing_part, Some("replies in threads"));
 }
 
 #[tokio::test]

@@ -331,20 +331,6 @@ async fn inaccessible_repository_is_permission_error() {
 }
 
 #[tokio::test]
-async fn empty_repository_and_disabled_list_are_empty_pages() {
-    for status in [409, 410] {
-        let (server, github, _) = github().await;
-        Mock::given(any())
-            .respond_with(ResponseTemplate::new(status))
-            .mount(&server)
-            .await;
-        let page = page(&github, "pulls", None, now()).await.expect("a page");
-        assert!(page.signals.is_empty() && !page.has_more, "{status}");
-        assert_eq!(page.cursor, Value::Null, "{status}");
-    }
-}
-
-#[tokio::test]
 async fn redirect_of_renamed_repository_is_followed() {
     let (server, github, _) = github().await;
     let target = format!(

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::server::{List, latest_update_first, unchanged};
+use super::server::{List, latest_update_first, since, unchanged};
 use super::{backfill_from, page, run, stamp, user};
-use crate::connectors::Connector;
-use crate::connectors::github::tests::{github, now};
+use crate::connectors::github::tests::{github, html, not_found, now};
+use crate::connectors::{Connector, SyncRequest};
 
 const PULLS: &str = "/repos/octo-org/hello/pulls";
 
@@ -213,10 +213,125 @@ async fn missing_reviews_do_not_affect_others() {
     )
     .await;
     Mock::given(path(format!("/api/v3{PULLS}/1/reviews")))
-        .respond_with(ResponseTemplate::new(404))
+        .respond_with(not_found())
         .mount(&server)
         .await;
     mount_reviews(&server, 2, vec![review(5, "APPROVED", Some(ago(3)))]).await;
     let run = run(&github, "pulls", None, now()).await;
     assert!(run.keys().contains(&"github:review:5:submitted".to_owned()));
+}
+
+#[tokio::test]
+async fn unreadable_reviews_are_passed_after_several_failures() {
+    for response in [
+        html(502),
+        html(403),
+        html(404),
+        not_found().set_body_json(json!({})),
+    ] {
+        let (server, github, _) = github().await;
+        let rows = (1..=3_u64).map(|id| pull(id, ago(10) - Duration::seconds(id.cast_signed())));
+        List::at(&server, PULLS, latest_update_first, rows.collect()).await;
+        Mock::given(path(format!("/api/v3{PULLS}/1/reviews")))
+            .respond_with(response.clone())
+            .mount(&server)
+            .await;
+        for number in [2, 3] {
+            let review = review(number, "APPROVED", Some(ago(3)));
+            mount_reviews(&server, number, vec![review]).await;
+        }
+        let mut cursor = Some(
+            page(&github, "pulls", None, now())
+                .await
+                .expect("a page")
+                .cursor,
+        );
+        let (mut failures, mut errors, mut unreadable, mut keys) = (0, 0, Vec::new(), Vec::new());
+        let last = loop {
+            let request = SyncRequest {
+                failures,
+                ..super::request("pulls", cursor.clone(), now())
+            };
+            let Ok(page) = github.sync(request).await else {
+                (failures, errors) = (failures + 1, errors + 1);
+                continue;
+            };
+            failures = 0;
+            keys.extend(page.signals.iter().map(|signal| signal.dedupe_key.clone()));
+            unreadable.extend(page.unreadable_rows.iter().map(|row| row.id.clone()));
+            if !page.has_more {
+                break page;
+            }
+            cursor = Some(page.cursor);
+        };
+        assert!(errors <= 2, "{errors}");
+        assert_eq!(unreadable, [Some("1".to_owned())]);
+        assert_eq!(last.failing_part, Some("the reviews of some pull requests"));
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            ["github:review:2:submitted", "github:review:3:submitted"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn outage_passes_no_reviews() {
+    let (server, github, _) = github().await;
+    List::at(&server, PULLS, latest_update_first, vec![pull(1, ago(3))]).await;
+    let list = page(&github, "pulls", None, now()).await.expect("a page");
+    server.reset().await;
+    let outage = Mock::given(method("GET")).respond_with(html(502));
+    outage.mount(&server).await;
+    for failures in 0..9 {
+        let request = SyncRequest {
+            failures,
+            ..super::request("pulls", Some(list.cursor.clone()), now())
+        };
+        let error = github.sync(request).await.expect_err("the outage");
+        assert_eq!(error.code(), "transient", "{failures}");
+    }
+}
+
+#[tokio::test]
+async fn pull_request_with_textual_numbers_is_read() {
+    let (server, github, _) = github().await;
+    let mut odd = pull(1, ago(3));
+    odd["number"] = json!("1");
+    odd["draft"] = json!("true");
+    odd["user"]["id"] = json!("583231");
+    List::at(&server, PULLS, latest_update_first, vec![odd]).await;
+    mount_reviews(&server, 1, vec![review(5, "APPROVED", Some(ago(3)))]).await;
+    let run = run(&github, "pulls", None, now()).await;
+    assert!(run.keys().contains(&"github:review:5:submitted".to_owned()));
+    let opened = run
+        .signals
+        .iter()
+        .find(|one| one.dedupe_key.ends_with(":opened"));
+    let opened = opened.expect("the pull request");
+    assert_eq!(opened.normalized["draft"], json!(true));
+    assert_eq!(opened.subject.key.as_deref(), Some("octo-org/hello#1"));
+    assert_eq!(opened.actor.id.as_deref(), Some("583231"));
+}
+
+/// A reply to a comment of a review arrives as a comment and as a review without a text.
+#[tokio::test]
+async fn gh_review_reply_two_signals_by_polling() {
+    let (server, github, _) = github().await;
+    List::at(&server, PULLS, latest_update_first, vec![pull(1, ago(3))]).await;
+    let mut container = review(1, "COMMENTED", Some(ago(3)));
+    container["body"] = Value::Null;
+    mount_reviews(&server, 1, vec![container]).await;
+    let reply = json!({
+        "id": 2, "pull_request_review_id": 1, "in_reply_to_id": 9, "body": "done",
+        "user": user(2), "path": "a.rs",
+        "html_url": "https://github.com/octo-org/hello/pull/1#discussion_r2",
+        "pull_request_url": "https://api.github.com/repos/octo-org/hello/pulls/1",
+        "created_at": stamp(ago(3)), "updated_at": stamp(ago(3)),
+    });
+    List::at(&server, &format!("{PULLS}/comments"), since, vec![reply]).await;
+    let mut keys = run(&github, "pulls", None, now()).await.keys();
+    keys.extend(run(&github, "review_comments", None, now()).await.keys());
+    keys.retain(|key| !key.ends_with(":opened"));
+    assert_eq!(keys, ["github:review_comment:2:created"]);
 }

@@ -172,3 +172,93 @@ async fn unreadable_repository_makes_list_partial() {
         assert!(!next.has_more && !next.is_list_partial);
     }
 }
+
+#[tokio::test]
+async fn error_of_root_is_never_an_empty_list() {
+    for (status, code) in [(409, "permanent"), (410, "permission"), (404, "permission")] {
+        let (server, github, _) = github().await;
+        let body = json!({ "message": "Git Repository is empty.", "documentation_url": "d" });
+        let response = ResponseTemplate::new(status).set_body_json(body);
+        Mock::given(any())
+            .respond_with(response)
+            .mount(&server)
+            .await;
+        let error = root(&github, None).await.expect_err("an error");
+        assert_eq!(error.code(), code, "{status}");
+    }
+}
+
+/// Reads the list once and returns the last page.
+async fn read(github: &GitHub, cursor: Option<Value>) -> SyncPage {
+    let mut cursor = cursor;
+    loop {
+        let page = root(github, cursor).await.expect("a page");
+        if !page.has_more {
+            return page;
+        }
+        cursor = Some(page.cursor);
+    }
+}
+
+#[tokio::test]
+async fn lasting_difference_is_confirmed_by_next_run() {
+    let (server, github, _) = github().await;
+    let response = |ids: &[u64]| {
+        let rows: Vec<Value> = ids.iter().copied().map(repository).collect();
+        let body = json!({ "total_count": "9", "repositories": rows });
+        ResponseTemplate::new(200).set_body_json(body)
+    };
+    let mut cursor = None;
+    for (ids, is_partial) in [
+        (&[1, 2, 3][..], true),
+        (&[3, 2, 1], false),
+        // A repository was removed: only the next run confirms that.
+        (&[1, 2], true),
+        (&[1, 2], false),
+        (&[1, 2], false),
+        (&[1, 2, 4], true),
+    ] {
+        server.reset().await;
+        Mock::given(any())
+            .respond_with(response(ids))
+            .mount(&server)
+            .await;
+        let page = read(&github, cursor).await;
+        assert_eq!(page.is_list_partial, is_partial, "{ids:?}");
+        cursor = Some(page.cursor);
+    }
+}
+
+#[tokio::test]
+async fn repository_with_unreadable_row_is_kept() {
+    let (server, github, _) = github().await;
+    let rows = vec![
+        repository(1),
+        json!({ "id": 7 }),
+        json!({ "full_name": "octo-org/r8" }),
+    ];
+    list(&server, rows).await;
+    let first = read(&github, None).await;
+    assert!(first.is_list_partial);
+    assert_eq!(first.kept_resources, ["7"]);
+    let second = read(&github, Some(first.cursor)).await;
+    assert!(!second.is_list_partial, "the next run lists the same");
+    assert_eq!(second.kept_resources, ["7"]);
+    assert_eq!(second.unreadable_rows.len(), 2);
+}
+
+#[tokio::test]
+async fn streams_know_that_repository_has_no_issues() {
+    let (server, github, _) = github().await;
+    let mut without = repository(2);
+    without["has_issues"] = json!("false");
+    list(&server, vec![repository(1), without]).await;
+    let (streams, _) = walk(&github).await.expect("streams");
+    let target = |key: &str| {
+        let found = streams.iter().find(|stream| stream.key == key);
+        found.map(|stream| stream.target["has_issues"].clone())
+    };
+    assert_eq!(target("issue_comments:1"), Some(Value::Null));
+    assert_eq!(target("issue_comments:2"), Some(json!(false)));
+    assert_eq!(target("issues:2"), None);
+}

@@ -104,7 +104,7 @@ async fn repeated_run_yields_signal_per_attempt() {
 }
 
 #[tokio::test]
-async fn look_back_over_many_runs_is_hourly() {
+async fn look_back_over_many_runs_is_rare_and_holds_completeness() {
     let (server, github, _) = github().await;
     let rows: Vec<Value> = (1..=700_u64)
         .map(|id| completed(id, ago(720) + Duration::minutes(id.cast_signed())))
@@ -128,6 +128,11 @@ async fn look_back_over_many_runs_is_hourly() {
         "one page, read twice by this test"
     );
     assert!(!soon.keys().contains(&key(6, 2)));
+    assert_eq!(
+        soon.covered_through,
+        Some(now()),
+        "the repetition is not covered"
+    );
     let later = run(
         &github,
         "workflow_runs",
@@ -136,4 +141,39 @@ async fn look_back_over_many_runs_is_hourly() {
     )
     .await;
     assert!(later.keys().contains(&key(6, 2)));
+    assert_eq!(later.covered_through, None);
+}
+
+#[tokio::test]
+async fn repetition_of_old_run_is_found_by_reconciliation() {
+    let (server, github, _) = github().await;
+    let mut repeated = completed(1, ago(29 * 24 * 60));
+    repeated["run_attempt"] = json!(2);
+    repeated["updated_at"] = json!(stamp(ago(60)));
+    let old = completed(2, ago(10 * 24 * 60));
+    list(&server, vec![repeated, old, completed(3, ago(50))]).await;
+    let mut request = super::request("workflow_runs", None, now());
+    request.reconcile_from = Some(now() - Duration::days(7));
+    let page = crate::connectors::Connector::sync(&github, request).await;
+    let page = page.expect("a page");
+    let mut keys: Vec<_> = page
+        .signals
+        .iter()
+        .map(|one| one.dedupe_key.clone())
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [key(1, 2), key(3, 1)]);
+    assert!(!page.has_more);
+}
+
+#[tokio::test]
+async fn repetition_after_floor_of_run_before_it_is_read() {
+    let (server, github, _) = github().await;
+    let mut repeated = completed(1, backfill_from() - Duration::days(20));
+    repeated["run_attempt"] = json!(2);
+    repeated["updated_at"] = json!(stamp(backfill_from() + Duration::days(1)));
+    let before = completed(2, backfill_from() - Duration::days(1));
+    list(&server, vec![repeated, before]).await;
+    let run = run(&github, "workflow_runs", None, now()).await;
+    assert_eq!(run.keys(), [key(1, 2)]);
 }

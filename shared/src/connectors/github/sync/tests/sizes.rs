@@ -6,8 +6,9 @@ use url::Url;
 use wiremock::matchers::query_param;
 use wiremock::{Mock, ResponseTemplate};
 
-use super::super::{ROOT, with_page_size};
+use super::super::ROOT;
 use super::request;
+use crate::connectors::github::page_size::{with_page_size, with_page_size_backwards};
 use crate::connectors::github::tests::{github, now};
 use crate::connectors::{Connector, SyncRequest};
 
@@ -36,6 +37,22 @@ proptest! {
         prop_assert_eq!(rows(&second).0, rows(&url).0);
         prop_assert_eq!(rows(&with_page_size(&second, 0)).1, 100, "the size grows again");
         prop_assert!(second.as_str().contains("state=all"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn page_of_backward_walk_ends_at_same_row_or_later(
+        page in 1_u64..10_000,
+        failures in 0_u32..20,
+        before in 0_u32..20,
+    ) {
+        let url = format!("https://api.github.com/repos/o/r/stargazers?per_page=100&page={page}");
+        let first = with_page_size_backwards(&url.parse().expect("a URL"), before);
+        let second = with_page_size_backwards(&first, failures);
+        let end = |url: &Url| rows(url).0 + rows(url).1;
+        prop_assert!(end(&second) >= end(&first));
+        prop_assert!(end(&second) - end(&first) < 100);
     }
 }
 

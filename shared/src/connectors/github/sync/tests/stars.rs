@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
-use wiremock::matchers::{any, header};
+use wiremock::matchers::{any, header, query_param};
 use wiremock::{Mock, ResponseTemplate};
 
 use super::server::{List, unchanged};
 use super::{backfill_from, page, run, stamp, user};
-use crate::connectors::github::tests::{github, now};
+use crate::connectors::github::tests::{github, html, now};
+use crate::connectors::{Connector, SyncRequest};
 
 const STARS: &str = "/repos/octo-org/hello/stargazers";
 
@@ -119,4 +120,50 @@ async fn stars_are_requested_with_times() {
         .await
         .expect("a page");
     assert!(page.signals.is_empty() && !page.has_more);
+}
+
+#[tokio::test]
+async fn smaller_pages_skip_no_star() {
+    let (server, github, _) = github().await;
+    let rows: Vec<Value> = (1..=230_u64)
+        .map(|id| star(id, ago(3_000 - id.cast_signed())))
+        .collect();
+    List::at(&server, STARS, unchanged, rows).await;
+    // The size changes between the pages of a walk, and between runs.
+    let mut cursor = None;
+    let mut ids = std::collections::BTreeSet::new();
+    for failures in [2, 3, 0, 4, 2, 0, 3, 2, 0, 4, 0, 0, 0] {
+        let request = SyncRequest {
+            failures,
+            ..super::request("stargazers", cursor.clone(), now())
+        };
+        let page = github.sync(request).await.expect("a page");
+        ids.extend(page.signals.iter().map(|signal| id_of(&signal.dedupe_key)));
+        cursor = Some(page.cursor);
+        if !page.has_more && ids.len() == 230 {
+            return;
+        }
+    }
+    panic!("{} of 230 stars", ids.len());
+}
+
+#[tokio::test]
+async fn stars_are_requested_in_smaller_pages_after_failures() {
+    let (server, github, _) = github().await;
+    Mock::given(query_param("per_page", "100"))
+        .respond_with(html(502))
+        .mount(&server)
+        .await;
+    let row = json!([star(1, ago(5))]);
+    Mock::given(query_param("per_page", "50"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(row))
+        .mount(&server)
+        .await;
+    for (failures, is_read) in [(0, false), (1, false), (2, true)] {
+        let request = SyncRequest {
+            failures,
+            ..super::request("stargazers", None, now())
+        };
+        assert_eq!(github.sync(request).await.is_ok(), is_read, "{failures}");
+    }
 }

@@ -5,7 +5,7 @@ use wiremock::matchers::{body_string_contains, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use super::{mount_installation, mount_membership, mount_token_response, outcome, unnamed};
-use crate::connectors::github::tests::github;
+use crate::connectors::github::tests::{github, html};
 use crate::connectors::testing::callback;
 use crate::connectors::{CallbackOutcome, Connector, ConnectorError};
 
@@ -62,10 +62,19 @@ async fn token_error_with_status_200_is_detected() {
 
 #[tokio::test]
 async fn unknown_client_is_permanent_and_outage_transient() {
-    for (status, permanent) in [(404, true), (401, true), (500, false), (503, false)] {
+    let own = |status| ResponseTemplate::new(status).set_body_json(json!({ "error": "Not Found" }));
+    for (status, response, permanent) in [
+        (404, own(404), true),
+        (401, own(401), true),
+        (404, html(404), false),
+        (403, html(403), false),
+        (401, ResponseTemplate::new(401), false),
+        (500, html(500), false),
+        (503, ResponseTemplate::new(503), false),
+    ] {
         let (server, github, _) = github().await;
         Mock::given(path("/login/oauth/access_token"))
-            .respond_with(ResponseTemplate::new(status))
+            .respond_with(response)
             .mount(&server)
             .await;
         match github
