@@ -15,6 +15,7 @@
 //!
 //! A product without channels (Gmail) leaves out 4 and 5.
 
+mod app_check;
 mod auth;
 mod channels;
 mod client;

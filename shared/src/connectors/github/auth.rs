@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 pub(super) use connect::{authorize, exchange_token};
+pub(super) use oauth::check_client;
 
 use super::GitHub;
 use super::client::{ApiError, Call, Response, permanent_error};
