@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use shared::clock::{Clock, DatabaseClock, SharedClock};
+use shared::clock::{DatabaseClock, SharedClock};
 use shared::config::{Env, Reader, public_api_url, public_webhook_url};
 use shared::connectors::{
     AppCheckRequest, ConnectorDeps, ConnectorSettings, Finding, ProviderActivity, Registry,
