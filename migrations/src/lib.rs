@@ -6,6 +6,7 @@
 
 use sea_orm_migration::prelude::*;
 
+pub mod commands;
 pub mod feed;
 mod script;
 

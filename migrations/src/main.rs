@@ -2,9 +2,8 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use migrations::{Migrator, feed};
+use migrations::{Migrator, commands, feed};
 use sea_orm_migration::MigratorTrait;
-use sea_orm_migration::sea_orm::{ConnectOptions, Database};
 
 /// Apply and revert schema migrations as the owner of the database.
 #[derive(Parser)]
@@ -47,15 +46,12 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
-    let mut options = ConnectOptions::new(arguments.database_url);
-    options.max_connections(1).sqlx_logging(false);
-    let database = Database::connect(options)
+    let database = commands::connect(arguments.database_url)
         .await
         .context("failed to connect to the database of POBLYSH_DATABASE_URL")?;
     match arguments.command {
         Command::Up => {
-            migrations::up::<Migrator>(&database).await?;
-            if feed::renew_after_restore(&database).await? {
+            if commands::apply(&database).await? {
                 tracing::warn!(
                     "database was restored into another cluster, began a new generation of the feed; \
                      all readers start over"

@@ -6,6 +6,9 @@ REVOKE ALL ON FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partit
     accept_webhook_secret(uuid, uuid, uuid, bytea), release_grant(uuid, uuid),
     is_grant_used(bytea), is_subscription_shared(uuid, uuid, text) FROM PUBLIC;
 
+-- Each process can show which migrations are applied.
+GRANT SELECT ON seaql_migrations TO poblysh_api, poblysh_ingress, poblysh_worker;
+
 -- api-server. It creates and deletes webhook secrets, and re-encrypts them after a key rotation.
 GRANT EXECUTE ON FUNCTION key_owner(bytea), put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
     release_grant(uuid, uuid), is_grant_used(bytea), is_subscription_shared(uuid, uuid, text) TO poblysh_api;

@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::{
-    Access, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Directory, Grant,
-    GrantState, KeySource, ProviderDescriptor, RefreshRequest, Renewal, SubscribeRequest, SyncPage,
-    SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
-    WebhookRequest,
+    Access, AppCheckRequest, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError,
+    Directory, Finding, Grant, GrantState, KeySource, ProviderDescriptor, RefreshRequest, Renewal,
+    SubscribeRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::model::{
     DirectoryEntry, DirectoryKey, ExternalAccount, PushWays, StreamSpec, Subscription,
@@ -191,5 +191,12 @@ pub trait Connector: Send + Sync {
     async fn redeliver_webhooks(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
         let _ = since;
         Ok(0)
+    }
+    /// Checks the app as it is registered at the provider, without a team's consent.
+    ///
+    /// Every failed call is a finding. `poblysh doctor` shows them; none contains a secret.
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        let _ = request;
+        Vec::new()
     }
 }

@@ -3,6 +3,7 @@
 //! People connect an account by installing the app. Webhooks deliver all facts; polling reads the
 //! ones that the REST API lists.
 
+mod app_check;
 mod auth;
 mod client;
 mod normalize;
@@ -24,10 +25,10 @@ pub use webhook::Webhooks;
 
 use super::settings::warn_without_webhook_secret;
 use super::{
-    AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
-    RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    AppCheckRequest, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector,
+    ConnectorDeps, ConnectorError, Directory, Finding, Grant, GrantState, KeySource,
+    ProviderDescriptor, RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet,
+    VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::HttpError;
 
@@ -111,6 +112,10 @@ impl Connector for GitHub {
 
     async fn redeliver_webhooks(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
         redelivery::redeliver(self, since).await
+    }
+
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        app_check::check(self, request).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! share.
 
 mod access;
+mod app_check;
 mod auth;
 mod client;
 mod normalize;
@@ -25,11 +26,11 @@ pub use webhook::Webhooks;
 
 use super::google::{Client, TOKENS};
 use super::{
-    Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    Renewal, RenewalTime, SubscribeRequest, SubscriptionAddress, SubscriptionIds,
-    SubscriptionPolicy, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Access, AppCheckRequest, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector,
+    ConnectorDeps, ConnectorError, Directory, Finding, Grant, KeySource, ProviderDescriptor,
+    RateLimits, RefreshRequest, Renewal, RenewalTime, SubscribeRequest, SubscriptionAddress,
+    SubscriptionIds, SubscriptionPolicy, SyncPage, SyncRequest, TokenSet, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::HttpError;
@@ -145,6 +146,10 @@ impl Connector for Gmail {
 
     async fn unsubscribe(&self, access: &Access, _: &Subscription) -> Result<(), ConnectorError> {
         watch::stop(self, access).await
+    }
+
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        app_check::check(self, request).await
     }
 }
 

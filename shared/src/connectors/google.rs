@@ -18,6 +18,7 @@
 //! The methods of the products that only call the family stay: they are the summary of a connector,
 //! and each product leaves out or replaces some of them.
 
+mod app_check;
 mod auth;
 mod channels;
 mod client;

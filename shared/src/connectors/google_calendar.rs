@@ -26,10 +26,10 @@ use super::google::{
     handle_push, verify_push,
 };
 use super::{
-    Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    Renewal, SubscribeRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Access, AppCheckRequest, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector,
+    ConnectorDeps, ConnectorError, Directory, Finding, Grant, KeySource, ProviderDescriptor,
+    RateLimits, RefreshRequest, Renewal, SubscribeRequest, SyncPage, SyncRequest, TokenSet,
+    VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::HttpError;
 use crate::model::{ExternalAccount, PushWays, StreamSpec, Subscription};
@@ -149,6 +149,10 @@ impl Connector for GoogleCalendar {
         subscription: &Subscription,
     ) -> Result<(), ConnectorError> {
         webhook::end(&self.client, access, subscription).await
+    }
+
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        self.google().check_app_with_channels(request).await
     }
 }
 

@@ -23,11 +23,11 @@ pub use settings::{AppSettings, JiraSettings};
 pub use webhook::Webhooks;
 
 use super::{
-    Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    Renewal, RenewalTime, SubscribeRequest, SubscriptionAddress, SubscriptionIds,
-    SubscriptionPolicy, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Access, AppCheckRequest, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector,
+    ConnectorDeps, ConnectorError, Directory, Finding, Grant, KeySource, ProviderDescriptor,
+    RateLimits, RefreshRequest, Renewal, RenewalTime, SubscribeRequest, SubscriptionAddress,
+    SubscriptionIds, SubscriptionPolicy, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::{HttpError, Priority};
 use crate::model::{
@@ -168,6 +168,10 @@ impl Connector for Jira {
         subscription: &Subscription,
     ) -> Result<(), ConnectorError> {
         subscriptions::unsubscribe(&self.client, access, subscription).await
+    }
+
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        vec![auth::check_client(self, &request.callback_url).await]
     }
 }
 

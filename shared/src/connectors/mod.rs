@@ -3,6 +3,7 @@
 //! A connector knows its provider's API and nothing of the database, the queue or the service's
 //! HTTP API. Its constructor takes all of its dependencies.
 
+mod app_check;
 mod connector;
 mod descriptor;
 mod directory;
@@ -38,6 +39,7 @@ pub mod zoho;
 pub mod zoho_cliq;
 pub mod zoho_mail;
 
+pub use app_check::{AppCheckRequest, Finding, FindingStatus, ProviderActivity};
 pub use connector::*;
 pub use descriptor::*;
 pub use directory::*;

@@ -5,6 +5,7 @@
 //! error codes of the token endpoint. Errors with an unknown code keep their classification. An error
 //! response without a code, such as a proxy's page of HTML, is a temporary failure.
 
+mod client_check;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use super::response::{ApiError, Response};
 use super::{AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, RefreshRequest};
 use crate::http::{Charge, Outbound};
 
+pub(super) use client_check::{ClientAnswer, ClientSettings};
 pub(super) use tokens::{IssuedTokens, TokenResponse, expires_at};
 
 /// Length to which a provider's error code is cut in messages.
@@ -237,18 +239,30 @@ impl<C: TokenClient> TokenEndpoint<'_, C> {
         callback: &Callback,
         code: &str,
     ) -> Result<TokenResponse, FlowEnd> {
+        let verifier = callback.code_verifier.expose_secret();
+        let grant = self.code_grant(code, &callback.redirect_uri, verifier);
+        let response = self.request(charge, &grant).await;
+        response.map_err(|error| self.dialect.map_exchange_error(error))
+    }
+
+    /// The parameters of a code exchange.
+    fn code_grant<'p>(
+        &self,
+        code: &'p str,
+        redirect_uri: &'p Url,
+        verifier: &'p str,
+    ) -> Vec<(&'static str, &'p str)> {
         let grant_type = self.dialect.code_grant_type;
         let mut grant: Vec<_> = grant_type
             .map(|grant_type| ("grant_type", grant_type))
             .into_iter()
             .collect();
         grant.push(("code", code));
-        grant.push(("redirect_uri", callback.redirect_uri.as_str()));
+        grant.push(("redirect_uri", redirect_uri.as_str()));
         if self.dialect.uses_pkce {
-            grant.push(("code_verifier", callback.code_verifier.expose_secret()));
+            grant.push(("code_verifier", verifier));
         }
-        let response = self.request(charge, &grant).await;
-        response.map_err(|error| self.dialect.map_exchange_error(error))
+        grant
     }
 
     /// Refreshes a grant's tokens.

@@ -3,6 +3,7 @@
 //! Webhooks (Events API) deliver events; polling reads the facts that webhooks miss. `wire` holds
 //! Slack's JSON types.
 
+mod app_check;
 mod auth;
 mod blocks;
 mod client;
@@ -24,10 +25,10 @@ pub use webhook::Webhooks;
 
 use super::settings::warn_without_webhook_secret;
 use super::{
-    Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
-    RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Access, AppCheckRequest, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector,
+    ConnectorDeps, ConnectorError, Directory, Finding, Grant, GrantState, KeySource,
+    ProviderDescriptor, RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet,
+    VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::HttpError;
 use crate::model::{DirectoryEntry, DirectoryKey, mark_received};
@@ -136,6 +137,10 @@ impl Connector for Slack {
         delivery: &WebhookDelivery,
     ) -> Result<Vec<String>, ConnectorError> {
         webhook::recipients(self, delivery).await
+    }
+
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        app_check::check(self, request).await
     }
 }
 

@@ -16,6 +16,7 @@
 //! Each consent has a refresh token of its own, and a revocation ends that token only. So
 //! connections of one person share no grant, and `grant_key` stays `None`.
 
+mod app_check;
 mod auth;
 mod client;
 mod data_center;

@@ -22,10 +22,10 @@ pub use webhook::Webhooks;
 
 use super::zoho::{Client, TOKENS};
 use super::{
-    Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    StreamScope, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
-    WebhookReceipt, WebhookRequest,
+    Access, AppCheckRequest, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector,
+    ConnectorDeps, ConnectorError, Directory, Finding, Grant, KeySource, ProviderDescriptor,
+    RateLimits, RefreshRequest, StreamScope, SyncPage, SyncRequest, TokenSet, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Priority};
@@ -128,6 +128,10 @@ impl Connector for ZohoCliq {
             priority: Priority::Immediate,
         };
         directory::resolve_directory(client, keys).await
+    }
+
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        auth::zoho(self).check_app(request).await
     }
 }
 

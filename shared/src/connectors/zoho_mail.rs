@@ -24,10 +24,10 @@ pub use webhook::Webhooks;
 
 use super::zoho::{Client, PROFILE, TOKENS};
 use super::{
-    AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    StreamScope, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
-    WebhookReceipt, WebhookRequest,
+    AppCheckRequest, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector,
+    ConnectorDeps, ConnectorError, Directory, Finding, Grant, KeySource, ProviderDescriptor,
+    RateLimits, RefreshRequest, StreamScope, SyncPage, SyncRequest, TokenSet, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::HttpError;
 use crate::model::{PushWays, StreamSpec};
@@ -114,6 +114,10 @@ impl Connector for ZohoMail {
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
         sync::read_page(self, &request).await
+    }
+
+    async fn check_app(&self, request: &AppCheckRequest) -> Vec<Finding> {
+        auth::zoho(self).check_app(request).await
     }
 }
 

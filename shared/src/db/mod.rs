@@ -34,6 +34,7 @@ pub mod deliveries;
 pub mod directory;
 pub mod due_times;
 pub mod idempotency;
+pub mod installation;
 pub mod jobs;
 pub mod oauth_states;
 pub mod overview;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::entities::tenants::{Column, Entity};
 use super::orm::across_tenants;
 use super::{Db, DbError, TenantScope, Tx};
-use crate::crypto::{Keyring, SealContext};
+use crate::crypto::{CryptoError, Keyring, SealContext};
 use crate::model::TenantId;
 
 /// Maximum number of tenants per statement.
@@ -37,6 +37,21 @@ pub struct ResealReport {
     pub previous: u64,
     /// Values that no key of the keyring can decrypt.
     pub unknown: u64,
+}
+
+/// The numbers of values of a kind, by the key that opens them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Values that the current key opens.
+    pub current: u64,
+    /// Values that a previous key opens.
+    pub previous: u64,
+    /// Values whose key is not in the keyring.
+    pub unknown: u64,
+    /// Values that are malformed, or not authentic in their row.
+    pub damaged: u64,
+    /// Connections with values that do not open.
+    pub connections: BTreeSet<Uuid>,
 }
 
 /// The columns of [`SealedKind::Tokens`], with the holder and field that their values are bound to.
@@ -107,6 +122,15 @@ impl SealedValue {
             sealed: Vec::new(),
         }
     }
+
+    fn context(&self) -> SealContext<'_> {
+        SealContext {
+            tenant: self.tenant_id,
+            connection: self.connection_id,
+            holder: &self.holder,
+            field: &self.field,
+        }
+    }
 }
 
 /// Seals all values of a kind with the current key.
@@ -122,6 +146,59 @@ pub async fn reseal(db: &Db, kind: SealedKind, keyring: &Keyring) -> Result<Rese
         };
         after = Some(last.tenant_id());
         reseal_tenants(db, &scopes, kind, keyring, &mut report).await?;
+    }
+}
+
+/// Opens all values of a kind without changing any.
+///
+/// Without a keyring each value counts as one of an unknown key. Runs in the api-server's role.
+pub async fn open_all(
+    db: &Db,
+    kind: SealedKind,
+    keyring: Option<&Keyring>,
+) -> Result<OpenReport, DbError> {
+    let mut report = OpenReport::default();
+    let mut after = None;
+    loop {
+        let scopes = list_tenants_after(db, after).await?;
+        let Some(last) = scopes.last() else {
+            return Ok(report);
+        };
+        after = Some(last.tenant_id());
+        let mut position = SealedValue::start();
+        loop {
+            let mut tx = db.begin_many(&scopes).await?;
+            let page = find(&mut tx, &scopes, kind, None, &position).await?;
+            tx.end_read();
+            let Some(last) = page.last() else {
+                break;
+            };
+            position = last.clone();
+            for value in &page {
+                report.count(value, keyring);
+            }
+        }
+    }
+}
+
+impl OpenReport {
+    fn count(&mut self, value: &SealedValue, keyring: Option<&Keyring>) {
+        let opened = keyring.ok_or(CryptoError::UnknownKey).and_then(|keyring| {
+            keyring
+                .open(&value.context(), &value.sealed)
+                .map(|_| keyring)
+        });
+        match opened {
+            Ok(keyring) if value.sealed.starts_with(&keyring.header()) => self.current += 1,
+            Ok(_) => self.previous += 1,
+            Err(error) => {
+                self.connections.insert(value.connection_id);
+                match error {
+                    CryptoError::UnknownKey => self.unknown += 1,
+                    CryptoError::Malformed | CryptoError::NotAuthentic => self.damaged += 1,
+                }
+            }
+        }
     }
 }
 
@@ -149,7 +226,7 @@ async fn reseal_tenants(
     let mut position = SealedValue::start();
     loop {
         let mut tx = db.begin_many(scopes).await?;
-        let page = find(&mut tx, scopes, kind, keyring, &position).await?;
+        let page = find(&mut tx, scopes, kind, Some(keyring), &position).await?;
         let Some(last) = page.last().cloned() else {
             tx.end_read();
             return Ok(());
@@ -157,12 +234,7 @@ async fn reseal_tenants(
         position = last;
         let mut undecryptable = BTreeSet::new();
         for value in &page {
-            let context = SealContext {
-                tenant: value.tenant_id,
-                connection: value.connection_id,
-                holder: &value.holder,
-                field: &value.field,
-            };
+            let context = value.context();
             if let Ok(secret) = keyring.open(&context, &value.sealed) {
                 let sealed = keyring.seal(&context, &secret);
                 replace(&mut tx, value, &sealed).await?;
@@ -183,25 +255,28 @@ async fn reseal_tenants(
     }
 }
 
-/// Finds the next values under other keys, in the order in which transactions lock their rows.
+/// Finds the next values, in the order in which transactions lock their rows.
+///
+/// With a keyring these are the values under other keys than its current one.
 async fn find(
     tx: &mut Tx,
     scopes: &[TenantScope],
     kind: SealedKind,
-    keyring: &Keyring,
+    keyring: Option<&Keyring>,
     after: &SealedValue,
 ) -> Result<Vec<SealedValue>, DbError> {
     let tenants: Vec<TenantId> = scopes.iter().map(TenantScope::tenant_id).collect();
     let find = format!(
         "SELECT tenant_id, connection_id, holder, field, sealed FROM ({}) AS s \
-         WHERE substring(sealed FROM 1 FOR octet_length($2)) <> $2 \
+         WHERE sealed IS NOT NULL \
+           AND ($2 IS NULL OR substring(sealed FROM 1 FOR octet_length($2)) <> $2) \
            AND (tenant_id, connection_id, holder, field, sealed) > ($3, $4, $5, $6, $7) \
          ORDER BY tenant_id, connection_id, holder, field, sealed LIMIT $8",
         kind.columns()
     );
     Ok(sqlx::query_as(AssertSqlSafe(find))
         .bind(tenants)
-        .bind(keyring.header().as_slice())
+        .bind(keyring.map(|keyring| keyring.header().to_vec()))
         .bind(after.tenant_id)
         .bind(after.connection_id)
         .bind(&after.holder)

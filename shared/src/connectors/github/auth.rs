@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(super) use connect::{authorize, exchange_token};
+pub(super) use oauth::check_client;
 
 use super::GitHub;
 use super::client::{ApiError, Call, Response, is_own_not_found, permanent_error};

@@ -19,12 +19,12 @@ use url::Url;
 use super::client::Client;
 use super::settings::GoogleApp;
 use crate::connectors::error::permanent_error;
-use crate::connectors::oauth::{Dialect, FlowEnd, TokenEndpoint, TokenResponse};
+use crate::connectors::oauth::{ClientSettings, Dialect, FlowEnd, TokenEndpoint, TokenResponse};
 use crate::connectors::settings::{APP_ACCOUNT, url_below};
 use crate::connectors::wire::text;
 use crate::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Grant, RefreshRequest, TokenSet,
-    with_new_token,
+    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Finding, Grant, RefreshRequest,
+    TokenSet, with_new_token,
 };
 use crate::http::Charge;
 use crate::model::ExternalAccount;
@@ -160,6 +160,17 @@ impl Google<'_> {
             url: url_below(&self.app.hosts.token, &["token"]),
             client: &self.app.client,
         }
+    }
+
+    /// Checks the OAuth client.
+    pub(super) async fn check_client(&self, redirect_uri: &Url) -> Finding {
+        let charge = Charge::new(APP_ACCOUNT, "check_client");
+        let settings = ClientSettings {
+            id: "GOOGLE_CLIENT_ID",
+            secret: "GOOGLE_CLIENT_SECRET",
+        };
+        let endpoint = self.token_endpoint();
+        endpoint.check_client(&charge, redirect_uri, settings).await
     }
 
     /// Exchanges the code of a redirect, and rejects a consent that gives no useful access.

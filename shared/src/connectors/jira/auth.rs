@@ -15,12 +15,12 @@ use url::Url;
 use super::Jira;
 use super::client::Client;
 use super::wire::read;
-use crate::connectors::oauth::{Dialect, Encoding, TokenEndpoint};
+use crate::connectors::oauth::{ClientSettings, Dialect, Encoding, TokenEndpoint};
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::settings::APP_ACCOUNT;
 use crate::connectors::{
-    Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, NewGrant,
-    RefreshRequest, TokenSet, with_new_token,
+    Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Finding,
+    NewGrant, RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
 use crate::model::ExternalAccount;
@@ -67,6 +67,17 @@ fn token_endpoint(jira: &Jira) -> TokenEndpoint<'_, Client> {
         url: jira.client.auth_url(&["oauth", "token"]),
         client: &jira.app.client,
     }
+}
+
+/// Checks the OAuth client.
+pub(super) async fn check_client(jira: &Jira, redirect_uri: &Url) -> Finding {
+    let charge = Charge::new(APP_ACCOUNT, "check_client");
+    let settings = ClientSettings {
+        id: "JIRA_CLIENT_ID",
+        secret: "JIRA_CLIENT_SECRET",
+    };
+    let endpoint = token_endpoint(jira);
+    endpoint.check_client(&charge, redirect_uri, settings).await
 }
 
 /// State between the consent and the choice of a site. It is stored encrypted.

@@ -15,12 +15,12 @@ use super::Slack;
 use super::client::Client;
 use crate::connectors::error::permanent_error;
 use crate::connectors::oauth::{
-    ClientAuthentication, Dialect, IssuedTokens, TokenEndpoint, TokenResponse,
+    ClientAuthentication, ClientSettings, Dialect, IssuedTokens, TokenEndpoint, TokenResponse,
 };
 use crate::connectors::settings::APP_ACCOUNT;
 use crate::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Grant, GrantState, NewGrant,
-    RefreshRequest, TokenSet, UserToken, with_new_token,
+    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Finding, Grant, GrantState,
+    NewGrant, RefreshRequest, TokenSet, UserToken, with_new_token,
 };
 use crate::http::Charge;
 use crate::model::ExternalAccount;
@@ -79,6 +79,17 @@ fn token_endpoint(slack: &Slack) -> TokenEndpoint<'_, Client> {
         url: slack.client.method_url(TOKEN_METHOD),
         client: &slack.app.client,
     }
+}
+
+/// Checks the OAuth client.
+pub(super) async fn check_client(slack: &Slack, redirect_uri: &Url) -> Finding {
+    let charge = Charge::new(APP_ACCOUNT, TOKEN_METHOD);
+    let settings = ClientSettings {
+        id: "SLACK_CLIENT_ID",
+        secret: "SLACK_CLIENT_SECRET",
+    };
+    let endpoint = token_endpoint(slack);
+    endpoint.check_client(&charge, redirect_uri, settings).await
 }
 
 /// Slack's own fields in the response of the token endpoint.

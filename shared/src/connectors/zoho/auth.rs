@@ -17,7 +17,7 @@ use super::data_center::{DATA_CENTER, DataCenter, ZUID, is_url};
 use super::product::{PROFILE, Product};
 use super::settings::{Site, ZohoApp};
 use crate::connectors::error::permanent_error;
-use crate::connectors::oauth::{Dialect, FlowEnd, TokenEndpoint, expires_at};
+use crate::connectors::oauth::{ClientAnswer, Dialect, FlowEnd, TokenEndpoint, expires_at};
 use crate::connectors::settings::{APP_ACCOUNT, url_below};
 use crate::connectors::wire::{id, text};
 use crate::connectors::{
@@ -136,6 +136,17 @@ impl<'a> Zoho<'a> {
             url: url_below(&site.hosts.accounts, &["oauth", "v2", "token"]),
             client: &site.client,
         }
+    }
+
+    /// Asks a data center whether it knows the client, with each of its secrets there.
+    pub(super) async fn probe_client(
+        &self,
+        site: &'a Site,
+        redirect_uri: &Url,
+    ) -> Vec<ClientAnswer> {
+        let charge = Charge::new(APP_ACCOUNT, "check_client");
+        let endpoint = self.token_endpoint(site);
+        endpoint.probe_client(&charge, redirect_uri).await
     }
 
     /// Exchanges the code of a redirect, and rejects a consent that gives no useful access.

@@ -35,6 +35,8 @@ pub struct Site {
     pub hosts: Hosts,
     /// The client, with its secrets in this data center.
     pub client: OAuthClient,
+    /// Whether the settings have secrets for this data center alone.
+    pub has_own_secret: bool,
 }
 
 impl ZohoApp {
@@ -47,6 +49,7 @@ impl ZohoApp {
             let own = reader.optional_secrets(secret_setting(data_center));
             Site {
                 data_center,
+                has_own_secret: !own.is_empty(),
                 hosts: data_center.hosts(base.as_ref()),
                 client: OAuthClient {
                     id: id.clone(),
@@ -91,7 +94,7 @@ fn home(reader: &mut AppReader<'_, '_>) -> DataCenter {
 }
 
 /// The setting of the client's secrets in a data center, where they differ from the others.
-const fn secret_setting(data_center: DataCenter) -> &'static str {
+pub(super) const fn secret_setting(data_center: DataCenter) -> &'static str {
     match data_center {
         DataCenter::Us => "ZOHO_CLIENT_SECRET_US",
         DataCenter::Eu => "ZOHO_CLIENT_SECRET_EU",

@@ -62,6 +62,7 @@ impl Family {
             };
             Site {
                 data_center,
+                has_own_secret: true,
                 hosts: Hosts {
                     accounts: host("accounts"),
                     api: host("api"),

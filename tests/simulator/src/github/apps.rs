@@ -35,6 +35,7 @@ pub(crate) fn router() -> Router<Service> {
             "/app/installations/{id}/suspended",
             put(suspend_installation).delete(unsuspend_installation),
         )
+        .route("/app/hook/config", get(hook_config))
         .route("/app/hook/deliveries", get(deliveries))
         .route("/app/hook/deliveries/{id}", get(delivery))
         .route("/app/hook/deliveries/{id}/attempts", post(redeliver))
@@ -85,7 +86,17 @@ async fn app(
     Extension(caller): Extension<Caller>,
 ) -> Result<Reply, Reply> {
     require_app(&caller)?;
-    Ok(Reply::ok(&render::app(&service.world())))
+    let events = service.settings().events.clone();
+    Ok(Reply::ok(&render::app(&service.world(), &events)))
+}
+
+/// The app's webhook, with the secret hidden.
+async fn hook_config(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Reply, Reply> {
+    require_app(&caller)?;
+    Ok(Reply::ok(&render::hook_config(&service.settings())))
 }
 
 async fn installations(

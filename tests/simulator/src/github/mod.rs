@@ -108,6 +108,7 @@ impl GitHub {
             points_per_minute: config.enforces_limits.then_some(900),
             max_concurrent: config.enforces_limits.then_some(100),
             permissions: world.permissions.clone(),
+            events: render::EVENTS.map(str::to_owned).to_vec(),
         });
         let sender =
             webhooks::Webhooks::new(Arc::clone(&core), settings.clone(), app.id, app.hook_id)?;

@@ -71,4 +71,6 @@ pub struct Settings {
     pub max_concurrent: Option<usize>,
     /// Permissions of new installations.
     pub permissions: BTreeMap<String, String>,
+    /// Events to which the app subscribes, in `GET /app`.
+    pub events: Vec<String>,
 }

@@ -78,7 +78,7 @@ impl Slack {
         let settings = Shared::new(Settings {
             callback_url: config.callback_url(SOURCE),
             webhook_url: config.delivery_url(SOURCE),
-            signing_secret: world.secret(32),
+            signing_secret: world.hex_secret(),
             tiers: config.enforces_limits,
             ..Settings::default()
         });

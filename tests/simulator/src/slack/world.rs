@@ -218,6 +218,11 @@ impl World {
             .collect()
     }
 
+    /// Signing secret: 32 hexadecimal digits.
+    pub(crate) fn hex_secret(&mut self) -> String {
+        hex::encode(self.rng.random::<[u8; 16]>())
+    }
+
     /// A unique message timestamp within a second.
     pub(crate) fn ts(&mut self, seconds: i64) -> i64 {
         let fraction: i64 = self.rng.random_range(0..1_000);

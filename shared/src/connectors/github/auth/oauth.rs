@@ -8,8 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::connectors::github::GitHub;
-use crate::connectors::oauth::{Dialect, FlowEnd, TokenEndpoint};
-use crate::connectors::{AuthorizeRequest, Callback};
+use crate::connectors::github::client::Client;
+use crate::connectors::oauth::{ClientSettings, Dialect, FlowEnd, TokenEndpoint};
+use crate::connectors::{AuthorizeRequest, Callback, Finding};
 use crate::http::Charge;
 
 /// Account to which calls with user tokens are charged.
@@ -34,19 +35,34 @@ pub(super) fn authorize(github: &GitHub, request: &AuthorizeRequest) -> Url {
     OAUTH.authorize_url(page, &github.app.client, request, &[], &[])
 }
 
+fn token_endpoint(github: &GitHub) -> TokenEndpoint<'_, Client> {
+    TokenEndpoint {
+        dialect: &OAUTH,
+        api: &github.client,
+        url: github.client.web(&["login", "oauth", "access_token"]),
+        client: &github.app.client,
+    }
+}
+
+/// Checks the OAuth client.
+pub(in super::super) async fn check_client(github: &GitHub, redirect_uri: &Url) -> Finding {
+    let charge = Charge::new(ACCOUNT, "check_client");
+    let settings = ClientSettings {
+        id: "GITHUB_CLIENT_ID",
+        secret: "GITHUB_CLIENT_SECRET",
+    };
+    let endpoint = token_endpoint(github);
+    endpoint.check_client(&charge, redirect_uri, settings).await
+}
+
 /// Exchanges a code for a user token.
 pub(super) async fn exchange(
     github: &GitHub,
     callback: &Callback,
     code: &str,
 ) -> Result<SecretString, FlowEnd> {
-    let endpoint = TokenEndpoint {
-        dialect: &OAUTH,
-        api: &github.client,
-        url: github.client.web(&["login", "oauth", "access_token"]),
-        client: &github.app.client,
-    };
     let charge = Charge::new(ACCOUNT, "exchange_code");
+    let endpoint = token_endpoint(github);
     let response = endpoint.exchange_code(&charge, callback, code).await?;
     let tokens = response.into_set(github.client.now()).map_err(Err)?;
     Ok(tokens.access_token)

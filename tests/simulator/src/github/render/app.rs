@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{node_id, optional_user, person, user};
 use crate::clock::iso;
+use crate::github::settings::Settings;
 use crate::github::world::{Id, Installation, PersonKind, Repository, World};
 
 /// Events to which the app subscribes; lifecycle events need no subscription.
@@ -32,7 +33,7 @@ pub(crate) const EVENTS: [&str; 21] = [
 ];
 
 /// The app in `GET /app`.
-pub(crate) fn app(world: &World) -> Value {
+pub(crate) fn app(world: &World, events: &[String]) -> Value {
     let page = format!("{}/apps/{}", world.urls.web, world.app_slug);
     let owner = person(9_001, "app-owner", PersonKind::Organization, &world.urls);
     json!({
@@ -41,8 +42,23 @@ pub(crate) fn app(world: &World) -> Value {
         "description": "Turns activity into Signals", "external_url": world.urls.web,
         "html_url": page, "created_at": "2026-01-05T09:00:00Z",
         "updated_at": "2026-01-05T09:00:00Z", "permissions": world.permissions,
-        "events": EVENTS, "installations_count": world.installations.len(),
+        "events": events, "installations_count": world.installations.len(),
     })
+}
+
+/// The app's webhook in `GET /app/hook/config`.
+pub(crate) fn hook_config(settings: &Settings) -> Value {
+    let mut config = json!({ "content_type": "json", "insecure_ssl": "0" });
+    if settings.form_webhooks {
+        config["content_type"] = json!("form");
+    }
+    if !settings.webhook_url.is_empty() {
+        config["url"] = json!(settings.webhook_url);
+    }
+    if !settings.webhook_secret.is_empty() {
+        config["secret"] = json!("********");
+    }
+    config
 }
 
 /// An installation in REST responses.

@@ -12,7 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-pub(crate) use app::{app, hook, installation, installation_in_webhook, short_repository};
+pub(crate) use app::{
+    EVENTS, app, hook, hook_config, installation, installation_in_webhook, short_repository,
+};
 pub(crate) use code::{
     commit, commit_comment, commit_in_push, deployment, deployment_status, release, run, workflow,
 };
