@@ -10,6 +10,7 @@
 
 mod auth;
 mod config;
+mod connection_gauge;
 mod error;
 mod extract;
 mod feed_watcher;

@@ -38,6 +38,7 @@ impl MigratorTrait for Migrator {
                 "credentials",
                 "webhook_keys",
                 "streams",
+                "events",
                 "deliveries",
                 "jobs",
                 "signals",

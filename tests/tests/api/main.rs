@@ -8,6 +8,7 @@ mod connections;
 mod deliveries;
 mod document;
 mod errors;
+mod events;
 mod health;
 mod isolation;
 mod jobs;

@@ -6,6 +6,7 @@ mod clock;
 mod completeness;
 mod connection_keys;
 mod crash;
+mod events;
 mod feed;
 mod fences;
 mod field;
