@@ -16,6 +16,7 @@ mod extract;
 mod feed_watcher;
 mod grant;
 mod health_review;
+mod idempotency;
 mod limits;
 mod middleware;
 mod openapi;

@@ -8,6 +8,7 @@
 mod stored_enum;
 
 mod account;
+mod bulk_action;
 mod connection_status;
 mod delivery;
 mod directory;
@@ -24,6 +25,7 @@ mod stream;
 mod subscription;
 
 pub use account::{ExternalAccount, TokenHolder};
+pub use bulk_action::{BulkAction, BulkProgress, DeliverySelection, JobSelection};
 pub use connection_status::ConnectionStatus;
 pub use delivery::{DeliveryOutcome, DeliverySource};
 pub use directory::{DirectoryEntry, DirectoryKey, DirectoryKind};

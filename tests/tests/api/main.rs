@@ -3,6 +3,7 @@
 //! Each covers success, a missing credential, another tenant, invalid input and conflicts.
 
 mod api_keys;
+mod bulk;
 mod connect;
 mod connections;
 mod deliveries;

@@ -1,6 +1,7 @@
 //! Tests of the whole system through its public interfaces, against the simulator.
 
 mod arguments;
+mod bulk;
 mod chaos;
 mod clock;
 mod completeness;
