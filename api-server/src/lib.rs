@@ -10,11 +10,13 @@
 
 mod auth;
 mod config;
+mod connection_gauge;
 mod error;
 mod extract;
 mod feed_watcher;
 mod grant;
 mod health_review;
+mod idempotency;
 mod limits;
 mod middleware;
 mod openapi;

@@ -38,7 +38,8 @@ const OPERATOR: &str = "operator";
         (name = "jobs", description = "Queued, running and finished work"),
         (name = "signals", description = "The feed of each tenant"),
         (name = "webhook-deliveries", description = "Webhook deliveries as received"),
-        (name = "overview", description = "The state of the whole service, for operators")
+        (name = "overview", description = "The state of the whole service, for operators"),
+        (name = "events", description = "What happened to connections")
     ),
     components(schemas(shared::problem::Problem))
 )]

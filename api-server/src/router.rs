@@ -31,6 +31,7 @@ pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
         .merge(routes::signals::router())
         .merge(routes::deliveries::router())
         .merge(routes::overview::router())
+        .merge(routes::events::router())
         .split_for_parts();
     openapi::complete(&mut document);
     (router, document)

@@ -4,6 +4,7 @@ pub(crate) mod api_keys;
 pub(crate) mod connect;
 pub(crate) mod connections;
 pub(crate) mod deliveries;
+pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod overview;
 pub(crate) mod providers;

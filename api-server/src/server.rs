@@ -16,6 +16,7 @@ use shared::telemetry::MetricsHandle;
 use tokio::net::TcpListener;
 
 use crate::config::Config;
+use crate::connection_gauge;
 use crate::feed_watcher::FeedWatcher;
 use crate::health_review;
 use crate::limits::Limits;
@@ -46,6 +47,10 @@ pub async fn start_with(
     let lifecycle = bootstrap.lifecycle();
     lifecycle.supervise_background("resealing", reseal::run(Arc::clone(&state)));
     lifecycle.supervise_background("health review", health_review::run(Arc::clone(&state)));
+    lifecycle.supervise_background(
+        "connection gauge",
+        connection_gauge::run(Arc::clone(&state)),
+    );
     let operational = router::operational(lifecycle.health().clone());
     bootstrap.serve(listener, Some(router::app(state)), operational)
 }

@@ -39,6 +39,7 @@ impl MigratorTrait for Migrator {
                 "credentials",
                 "webhook_keys",
                 "streams",
+                "events",
                 "deliveries",
                 "jobs",
                 "signals",

@@ -8,6 +8,7 @@ mod assess;
 mod explain;
 mod facts;
 mod reason;
+mod reported;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 pub use self::assess::{Assessment, assess};
 pub use self::facts::Facts;
 pub use self::reason::{ActionKind, Actor, HealthReason, HealthState};
+pub use self::reported::Reported;
 
 /// The health of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -12,6 +12,7 @@ mod heartbeat;
 mod job_transaction;
 mod jobs;
 mod leases;
+mod periodic_events;
 mod provider_session;
 mod resource_ids;
 mod runner;

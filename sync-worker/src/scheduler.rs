@@ -1,4 +1,5 @@
-//! The scheduler: enqueues due jobs, rescues lost ones, reviews health and measures the queue.
+//! The scheduler: enqueues due jobs, rescues lost ones, reviews health, writes periodic events and
+//! measures the queue.
 //!
 //! Every worker runs it; Postgres makes sure that one worker enqueues each due job.
 
@@ -19,6 +20,7 @@ use strum::VariantArray;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::context::Context;
+use crate::periodic_events;
 
 const RESCUE_INTERVAL: Duration = Duration::from_secs(2);
 const ENQUEUE_INTERVAL: Duration = Duration::from_millis(500);
@@ -47,6 +49,7 @@ async fn run_steps(context: &Context, lifecycle: &Lifecycle) -> Infallible {
     let mut rescue = ticks(RESCUE_INTERVAL);
     let mut enqueue = ticks(ENQUEUE_INTERVAL);
     let mut periodic = ticks(PERIODIC_INTERVAL);
+    let mut events = ticks(PERIODIC_INTERVAL);
     let mut review = ticks(REVIEW_INTERVAL);
     let mut measure = ticks(MEASURE_INTERVAL);
     let mut lag = WatermarkLag::default();
@@ -63,6 +66,9 @@ async fn run_steps(context: &Context, lifecycle: &Lifecycle) -> Infallible {
             }
             _ = periodic.tick(), if !lifecycle.draining().is_cancelled() => {
                 ("periodic", enqueue_periodic(context).await)
+            }
+            _ = events.tick(), if !lifecycle.draining().is_cancelled() => {
+                ("events", periodic_events::write_due(context).await)
             }
             _ = review.tick(), if !lifecycle.draining().is_cancelled() => {
                 let reviewed = connections::review_health(&context.db, Reviewer::Worker).await;

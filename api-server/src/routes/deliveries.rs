@@ -1,5 +1,6 @@
 //! Webhook deliveries as received.
 
+mod bulk;
 mod get;
 mod list;
 mod replay;
@@ -20,6 +21,7 @@ pub(crate) fn router() -> Routes {
         .routes(routes!(list::list_deliveries))
         .routes(routes!(get::get_delivery))
         .routes(routes!(replay::replay_delivery))
+        .routes(routes!(bulk::replay_deliveries))
         .routes(routes!(unmatched::list_unmatched_accounts))
 }
 

@@ -1,5 +1,6 @@
 //! Jobs: queued, running and finished work.
 
+pub(crate) mod bulk;
 mod cancel;
 mod get;
 mod list;
@@ -8,7 +9,9 @@ mod retry;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::{TenantScope, Tx};
-use shared::model::{ConnectionId, JobError, JobId, JobKind, JobPayload, JobState, SyncMode};
+use shared::model::{
+    BulkProgress, ConnectionId, JobError, JobId, JobKind, JobPayload, JobState, SyncMode,
+};
 use shared::queue::{JobQueue, jobs};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,6 +26,7 @@ pub(crate) fn router() -> Routes {
         .routes(routes!(get::get_job))
         .routes(routes!(retry::retry_job))
         .routes(routes!(cancel::cancel_job))
+        .routes(routes!(bulk::change_jobs))
 }
 
 /// A unit of work.
@@ -31,13 +35,15 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     kind: JobKind,
     state: JobState,
-    /// The provider's slug; empty for jobs of the whole service.
+    /// The provider's slug; empty for jobs of the whole service and of all providers.
     #[schema(example = "github")]
     provider: String,
     /// The connection of the job.
     connection_id: Option<ConnectionId>,
     /// The mode of a sync; null for other kinds.
     mode: Option<SyncMode>,
+    /// The progress of a bulk action; null for other kinds.
+    progress: Option<JobProgress>,
     /// The uniqueness key: only one unfinished job exists per window.
     #[schema(example = "sync:0198c0de-0000-7000-8000-000000000000:full")]
     cursor_window: Option<String>,
@@ -58,11 +64,44 @@ pub(crate) struct Job {
     finished_at: Option<DateTime<Utc>>,
 }
 
+/// The progress of a bulk action.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobProgress {
+    /// The number of matching items when it began, counted up to 100,000, or of those that it has
+    /// reached, if that is larger; null before it has counted.
+    #[schema(example = 42)]
+    matched: Option<i64>,
+    /// The number of items that it has changed.
+    #[schema(example = 40)]
+    done: i64,
+    /// The number of items that it could not change: jobs that another release wrote, or that ended
+    /// meanwhile.
+    #[schema(example = 0)]
+    failed: i64,
+}
+
+impl From<BulkProgress> for JobProgress {
+    fn from(progress: BulkProgress) -> Self {
+        let BulkProgress {
+            matched,
+            done,
+            failed,
+            ..
+        } = progress;
+        Self {
+            matched: matched.map(|matched| matched.max(done + failed)),
+            done,
+            failed,
+        }
+    }
+}
+
 impl From<jobs::Job> for Job {
     fn from(job: jobs::Job) -> Self {
-        let mode = match job.payload {
-            JobPayload::SyncConnection(sync) => Some(sync.mode),
-            _ => None,
+        let (mode, progress) = match job.payload {
+            JobPayload::SyncConnection(sync) => (Some(sync.mode), None),
+            JobPayload::RunBulkAction(bulk) => (None, Some(bulk.progress.into())),
+            _ => (None, None),
         };
         Self {
             id: job.id,
@@ -71,6 +110,7 @@ impl From<jobs::Job> for Job {
             provider: job.provider,
             connection_id: job.connection_id,
             mode,
+            progress,
             cursor_window: job.cursor_window,
             attempts: job.attempts,
             max_attempts: job.max_attempts,

@@ -52,6 +52,11 @@ CREATE TABLE connections (
     health                     text NOT NULL DEFAULT 'backfilling',
     health_reason              text NOT NULL DEFAULT 'backfill_running',
     health_since               timestamptz NOT NULL DEFAULT now(),
+    -- The state that the last event reported, since when the connection has it, and, once it has a
+    -- better one, when an event reports that one. A worse one is reported at once.
+    reported_health            text NOT NULL DEFAULT 'backfilling',
+    reported_since             timestamptz NOT NULL DEFAULT now(),
+    report_due_at              timestamptz,
     -- When the current grant was given: provider events about an older grant are ignored.
     connected_at               timestamptz NOT NULL DEFAULT now(),
     created_at                 timestamptz NOT NULL DEFAULT now(),

@@ -3,7 +3,8 @@
 -- PostgreSQL cannot remove a value of an enumeration.
 CREATE TYPE job_kind AS ENUM
     ('process_deliveries', 'rematch_deliveries', 'sync_connection', 'refresh_token', 'redeliver_webhooks',
-     'apply_retention', 'resolve_directory', 'fan_out_delivery', 'reconcile_subscriptions', 'confirm_grant');
+     'apply_retention', 'resolve_directory', 'fan_out_delivery', 'reconcile_subscriptions', 'confirm_grant',
+     'run_bulk_action');
 CREATE TYPE job_state AS ENUM ('queued', 'running', 'succeeded', 'dead', 'cancelled');
 
 -- Heartbeats. A worker's jobs are leased until its heartbeat expires. `feed_lag_seconds` is its

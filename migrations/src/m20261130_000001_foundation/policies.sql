@@ -9,7 +9,7 @@ DECLARE
         'tenant_id = ANY ((SELECT nullif(current_setting(''poblysh.tenants'', true), '''')::uuid[])::uuid[])';
     secured constant text[] := ARRAY[
         'api_keys', 'audit_log', 'connection_activity', 'connection_routes', 'connections', 'credentials', 'cursors', 'deliveries',
-        'delivery_dedup', 'delivery_routes', 'directory_entries', 'idempotency_keys', 'job_history', 'jobs',
+        'delivery_dedup', 'delivery_routes', 'directory_entries', 'events', 'idempotency_keys', 'job_history', 'jobs',
         'missed_facts', 'signals', 'subscriptions', 'token_refresh_log', 'webhook_arming', 'webhook_secrets'
     ];
 BEGIN
@@ -75,6 +75,10 @@ CREATE POLICY expire ON delivery_dedup FOR DELETE TO poblysh_worker
     USING (received_at < now() - interval '30 days');
 CREATE POLICY expired ON delivery_dedup FOR SELECT TO poblysh_worker
     USING (received_at < now() - interval '30 days');
+CREATE POLICY expire ON events FOR DELETE TO poblysh_worker
+    USING (created_at < now() - interval '90 days');
+CREATE POLICY expired ON events FOR SELECT TO poblysh_worker
+    USING (created_at < now() - interval '90 days');
 CREATE POLICY expire ON connect_links FOR DELETE TO poblysh_worker
     USING (expires_at < now() - interval '1 day');
 CREATE POLICY expired ON connect_links FOR SELECT TO poblysh_worker
@@ -92,7 +96,7 @@ DECLARE
     t text;
 BEGIN
     FOREACH t IN ARRAY ARRAY['audit_log', 'connection_activity', 'connection_routes', 'connections',
-        'credentials', 'cursors', 'deliveries', 'job_history', 'jobs', 'missed_facts', 'signals',
+        'credentials', 'cursors', 'deliveries', 'events', 'job_history', 'jobs', 'missed_facts', 'signals',
         'subscriptions', 'tenants'] LOOP
         EXECUTE format('CREATE POLICY operator ON %I FOR SELECT TO poblysh_operator USING (true)', t);
     END LOOP;

@@ -16,7 +16,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON connect_links, connection_routes, creden
     delivery_routes, directory_entries, jobs, oauth_states, subscriptions, token_refresh_log,
     webhook_arming TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys, connections, deliveries, rate_budgets TO poblysh_api;
-GRANT SELECT, INSERT ON audit_log, idempotency_keys, job_history, tenants TO poblysh_api;
+GRANT SELECT, INSERT ON audit_log, events, idempotency_keys, job_history, tenants TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE ON connection_activity TO poblysh_api;
 -- Operators see which accounts without a connection send how much.
 GRANT SELECT ON feed_generations, missed_facts, signals, unmatched_accounts, webhook_results TO poblysh_api;
@@ -45,7 +45,7 @@ GRANT SELECT, UPDATE ON connection_activity, connections TO poblysh_worker;
 GRANT SELECT, DELETE ON webhook_results TO poblysh_worker;
 GRANT SELECT, UPDATE, DELETE ON credentials TO poblysh_worker;
 GRANT SELECT, INSERT ON audit_log, job_history, signals TO poblysh_worker;
-GRANT SELECT, INSERT, DELETE ON delivery_dedup TO poblysh_worker;
+GRANT SELECT, INSERT, DELETE ON delivery_dedup, events TO poblysh_worker;
 GRANT SELECT, UPDATE, DELETE ON unmatched_accounts TO poblysh_worker;
 GRANT SELECT, DELETE ON connect_links, idempotency_keys, oauth_states TO poblysh_worker;
 GRANT SELECT ON feed_generations TO poblysh_worker;
@@ -54,7 +54,7 @@ GRANT SELECT (tenant_id, connection_id), DELETE ON webhook_arming, webhook_secre
 GRANT SELECT (created_at) ON webhook_secrets TO poblysh_worker;
 
 -- api-server, for operators: it reads every tenant, without secrets, bodies and raw data.
-GRANT SELECT ON audit_log, connection_activity, connections, missed_facts, rate_budgets, tenants,
+GRANT SELECT ON audit_log, connection_activity, connections, events, missed_facts, rate_budgets, tenants,
     unmatched_accounts, webhook_results, workers TO poblysh_operator;
 GRANT SELECT (tenant_id, connection_id, provider, account_id, exclusive, polling, poll_interval_seconds,
     next_sync_at, streams_requested_at, refresh_at, subscriptions_at, probe_at, probe_interval, probed_at,

@@ -75,6 +75,8 @@ CREATE TABLE subscriptions (
     refused_events text[] NOT NULL DEFAULT '{}',
     attempted_at   timestamptz,
     expires_at     timestamptz,
+    -- The expiry that an event has announced, so that each is announced once.
+    expiry_notice  timestamptz,
     renewed_at     timestamptz,
     -- The upper bound of the last pass over the list of streams that required this subscription.
     listed_at      timestamptz,

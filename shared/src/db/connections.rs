@@ -28,10 +28,10 @@ pub use connect::{
     ConnectError, Connected, NewConnection, activate_pending, connect, lock_grant, release_grant,
     update_account,
 };
-pub(super) use health::review_soon;
 pub use health::{
     Activity, ConnectionHealth, Reviewer, load_health, refresh_health, review_health,
 };
+pub(super) use health::{assess_all, review_soon};
 pub use pending::{NewPending, create_pending, name_pending};
 pub use progress::{
     IsBackfill, Progress, adapt_poll_interval, record_backfill_start, record_missed,

@@ -6,12 +6,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, Condition, DerivePartialModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, DerivePartialModel, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::entities::deliveries::{ActiveModel, Column, Entity};
-use super::orm::Scoped;
+use super::orm::{Scoped, count_rows};
 use super::page::{Page, PageRequest};
 use super::{DbError, TenantScope, Tx, sanitize};
 use crate::model::{ConnectionId, DeliveryId, TenantId};
@@ -72,6 +75,8 @@ pub struct DeliveryFilter {
     pub outcome: Option<DeliveryOutcome>,
     /// The connection they were routed to.
     pub connection_id: Option<ConnectionId>,
+    /// Only those that have been processed and can be replayed.
+    pub is_replayable: bool,
 }
 
 /// A delivery that a replay was requested for.
@@ -95,9 +100,37 @@ pub async fn list(
     filter: &DeliveryFilter,
     request: &PageRequest,
 ) -> Result<Page<Delivery>, DbError> {
+    let deliveries = matching(scope, filter, request.before);
+    let rows: Vec<Delivery> = deliveries
+        .order_by_desc(Column::ReceivedAt)
+        .order_by_desc(Column::Id)
+        .limit(request.fetch_limit().unsigned_abs())
+        .into_partial_model()
+        .all(&tx.orm())
+        .await?;
+    Ok(request.page(rows, |delivery| delivery.id.0))
+}
+
+/// Counts the deliveries of [`list`] that are older than `before`, up to `limit`.
+pub async fn count(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    filter: &DeliveryFilter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<i64, DbError> {
+    let rows = matching(scope, filter, before)
+        .select_only()
+        .column(Column::Id)
+        .limit(u64::from(limit));
+    Ok(count_rows(tx, rows.into_query()).await?)
+}
+
+/// Selects a tenant's deliveries that are older than `before`.
+fn matching(scope: &TenantScope, filter: &DeliveryFilter, before: Option<Uuid>) -> Select<Entity> {
     let mut deliveries = Entity::scoped(scope);
     // A cursor of ours is the id of a delivery; another one starts at the newest delivery.
-    let before = request.before.and_then(|id| Some((received_at(id)?, id)));
+    let before = before.and_then(|id| Some((received_at(id)?, id)));
     if let Some((received_at, id)) = before {
         let key = Expr::tuple([Column::ReceivedAt.into_expr(), Column::Id.into_expr()]);
         let before = Expr::tuple([Expr::val(received_at), Expr::val(id)]);
@@ -112,14 +145,12 @@ pub async fn list(
     if let Some(connection) = filter.connection_id {
         deliveries = deliveries.filter(Column::ConnectionId.eq(connection));
     }
-    let rows: Vec<Delivery> = deliveries
-        .order_by_desc(Column::ReceivedAt)
-        .order_by_desc(Column::Id)
-        .limit(request.fetch_limit().unsigned_abs())
-        .into_partial_model()
-        .all(&tx.orm())
-        .await?;
-    Ok(request.page(rows, |delivery| delivery.id.0))
+    if filter.is_replayable {
+        deliveries = deliveries
+            .filter(Column::Source.eq(DeliverySource::Webhook))
+            .filter(Column::Outcome.ne(DeliveryOutcome::Pending));
+    }
+    deliveries
 }
 
 /// Returns a delivery with its headers and body.

@@ -9,9 +9,10 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, FromQueryResult, QueryFilter, QuerySelect, QueryTrait, Select,
 };
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::entities::{job_history, jobs};
-use super::orm::{Scoped, equals_literal, newest_first};
+use super::orm::{Scoped, count_rows, equals_literal, newest_first};
 use super::page::{Page, PageRequest};
 use super::{DbError, Json, TenantScope, Tx};
 use crate::model::{ConnectionId, JobError, JobId, JobKind, JobPayload, JobState};
@@ -64,6 +65,10 @@ pub struct JobFilter {
     pub connection_id: Option<ConnectionId>,
     /// The provider's slug.
     pub provider: Option<String>,
+    /// Only queued and running jobs.
+    pub is_active: bool,
+    /// A kind that does not match.
+    pub except: Option<JobKind>,
 }
 
 #[derive(FromQueryResult)]
@@ -141,6 +146,9 @@ macro_rules! page {
             .apply_if($filter.kind, |rows, kind| {
                 rows.filter($table::Column::Kind.eq(kind))
             })
+            .apply_if($filter.except, |rows, kind| {
+                rows.filter($table::Column::Kind.ne(kind))
+            })
             .apply_if($filter.connection_id, |rows, connection| {
                 rows.filter($table::Column::ConnectionId.eq(connection))
             })
@@ -184,6 +192,7 @@ fn page_statement(
     match filter.state {
         Some(JobState::Queued | JobState::Running) => active(),
         Some(JobState::Succeeded | JobState::Dead | JobState::Cancelled) => finished(),
+        None if filter.is_active => active(),
         None => Query::select()
             .column(Asterisk)
             .from_subquery(active(), "active")
@@ -211,6 +220,21 @@ pub async fn list(
         .map(|row| Row::from_query_result(row, "").map(Job::from))
         .collect::<Result<_, _>>()?;
     Ok(request.page(jobs, |job: &Job| job.id.0))
+}
+
+/// Counts the jobs of [`list`] that are older than `before`, up to `limit`.
+pub async fn count(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    filter: &JobFilter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<i64, DbError> {
+    let request = PageRequest {
+        before,
+        limit: limit.saturating_sub(1),
+    };
+    Ok(count_rows(tx, page_statement(scope, filter, &request)).await?)
 }
 
 /// Returns a job in any state.

@@ -33,6 +33,7 @@ pub mod cursors;
 pub mod deliveries;
 pub mod directory;
 pub mod due_times;
+pub mod events;
 pub mod idempotency;
 pub mod installation;
 pub mod jobs;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
     ActiveEnum, ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, DbBackend, DbErr,
     DeleteMany, EntityName, EntityTrait, ExecResult, Iterable, QueryFilter, QueryOrder,
@@ -149,6 +149,16 @@ pub(super) fn newest_first<E: EntityTrait>(
     select
         .order_by_desc(id)
         .limit(request.fetch_limit().unsigned_abs())
+}
+
+/// Counts the rows of a statement.
+pub(super) async fn count_rows(tx: &mut Tx, rows: SelectStatement) -> Result<i64, DbErr> {
+    let count = Query::select()
+        .expr_as(Expr::cust("count(*)"), "count")
+        .from_subquery(rows, "matching")
+        .take();
+    let row = tx.orm().query_one(&count).await?;
+    row.map_or(Ok(0), |row| row.try_get("", "count"))
 }
 
 /// The condition that a column has a value of a stored enum, written as a literal.

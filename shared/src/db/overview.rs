@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::{DbError, Tx};
+use super::{Db, DbError, Tx};
 
 /// The number of connections at a provider in a state of health.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -24,6 +24,14 @@ pub async fn count_connections(tx: &mut Tx) -> Result<Vec<ConnectionCount>, DbEr
     )
     .fetch_all(&mut **tx)
     .await?)
+}
+
+/// Counts connections as [`count_connections`] does, for a task that no request starts.
+pub async fn measure_connections(db: &Db) -> Result<Vec<ConnectionCount>, DbError> {
+    let mut tx = db.begin_as_operator().await?;
+    let counts = count_connections(&mut tx).await?;
+    tx.end_read();
+    Ok(counts)
 }
 
 /// The state of workers and feed.

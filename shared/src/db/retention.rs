@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::entities::connections::{Column, Entity};
 use super::orm::{across_tenants, equals_literal, now};
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, TenantScope, Tx, connections};
 use crate::model::{ConnectionId, ConnectionStatus, TenantId};
 
 /// Days for which partitions are created in advance.
@@ -65,6 +65,8 @@ pub async fn apply<'f, E: From<DbError>>(
          WHERE expires_at < now() - interval '1 hour' LIMIT $1)",
         "DELETE FROM idempotency_keys WHERE ctid IN (SELECT ctid FROM idempotency_keys \
          WHERE created_at < now() - interval '1 day' LIMIT $1)",
+        "DELETE FROM events WHERE ctid IN (SELECT ctid FROM events \
+         WHERE created_at < now() - interval '90 days' LIMIT $1)",
         "DELETE FROM webhook_results WHERE ctid IN (SELECT ctid FROM webhook_results \
          WHERE hour < now() - interval '2 days' LIMIT $1)",
         "DELETE FROM delivery_dedup WHERE ctid IN (SELECT ctid FROM delivery_dedup \
@@ -106,17 +108,18 @@ async fn expire_approvals(tx: &mut Tx) -> Result<u64, DbError> {
     let (tenants, ids): (Vec<TenantId>, Vec<ConnectionId>) = expired.into_iter().unzip();
     let scopes: Vec<TenantScope> = tenants.iter().copied().map(TenantScope::new).collect();
     tx.change_scopes(&scopes).await?;
-    let result = sqlx::query(
+    let ended: Vec<(TenantId, ConnectionId)> = sqlx::query_as(
         "UPDATE connections c SET status = 'disconnected', status_reason = 'approval_expired', \
-             updated_at = now(), health = 'disconnected', health_reason = 'approval_expired', \
-             health_since = now() \
+             updated_at = now() \
          FROM unnest($1::uuid[], $2::uuid[]) AS e(tenant_id, id) \
          WHERE c.tenant_id = e.tenant_id AND c.id = e.id AND c.status = 'pending' \
-           AND c.pending_until < now()",
+           AND c.pending_until < now() \
+         RETURNING c.tenant_id, c.id",
     )
     .bind(tenants)
     .bind(ids)
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(result.rows_affected())
+    connections::assess_all(tx, &ended).await?;
+    Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
 }

@@ -64,6 +64,10 @@ id! {
     DeliveryId
 }
 id! {
+    /// The id of an event.
+    EventId
+}
+id! {
     /// The id of a Signal.
     SignalId
 }
@@ -99,9 +103,51 @@ impl DeliveryId {
     }
 }
 
+impl EventId {
+    /// Generates an identifier that sorts by this time, to the microsecond, and then by `rank`.
+    pub fn at(at: DateTime<Utc>, rank: u8) -> Self {
+        let mut rest = [0; 10];
+        rest[2..].copy_from_slice(&Uuid::new_v4().as_bytes()[8..]);
+        Self::with_rest(at, rank, rest)
+    }
+
+    /// The smallest identifier of this time.
+    pub fn first_at(at: DateTime<Utc>) -> Self {
+        Self::with_rest(at, 0, [0; 10])
+    }
+
+    /// Twelve bits follow the milliseconds: ten of microseconds and two of the rank.
+    fn with_rest(at: DateTime<Utc>, rank: u8, mut rest: [u8; 10]) -> Self {
+        let micros = u64::try_from(at.timestamp_micros()).unwrap_or(0);
+        let within = u16::try_from(micros % 1000).unwrap_or(0) * 4 + u16::from(rank.min(3));
+        rest[..2].copy_from_slice(&within.to_be_bytes());
+        Self(uuid::Builder::from_unix_timestamp_millis(micros / 1000, &rest).into_uuid())
+    }
+}
+
 impl TenantId {
     /// The nil id, the owner of rows without a tenant: unmatched deliveries, jobs of the service.
     ///
     /// Only an operator token gives access to it.
     pub const UNASSIGNED: Self = Self(Uuid::nil());
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn events_sort_by_time_and_rank() {
+        let start = DateTime::from_timestamp_micros(1_800_000_000_000_998).expect("a time");
+        let mut ids = Vec::new();
+        for micros in 0..5 {
+            let at = start + TimeDelta::microseconds(micros);
+            ids.push(EventId::first_at(at));
+            ids.extend((0..3).map(|rank| EventId::at(at, rank)));
+        }
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
+    }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
-use super::{ConnectionId, DeliveryId, DirectoryKey};
+use super::{BulkAction, BulkProgress, ConnectionId, DeliveryId, DirectoryKey};
 
 /// The job kinds that are claimed together.
 ///
@@ -262,6 +262,20 @@ job_kinds! {
         window: |_, provider, _| Some(format!("redeliver_webhooks:{provider}"))
     ) {}
 
+    /// Retries or cancels all jobs, or replays all deliveries, that match a filter.
+    RunBulkAction(
+        priority: 40,
+        class: Background,
+        window: |job, _, _| Some(format!("bulk:{}", serde_json::json!(job.action)))
+    ) {
+        /// The action and its filter.
+        #[serde(flatten)]
+        action: BulkAction,
+        /// Its progress, which a later attempt continues.
+        #[serde(default)]
+        progress: BulkProgress,
+    }
+
     /// Creates and drops partitions and deletes expired rows.
     ApplyRetention(
         priority: 70,
@@ -306,6 +320,7 @@ impl Default for ConfirmGrant {
 mod tests {
     use serde_json::json;
 
+    use super::super::JobSelection;
     use super::*;
 
     #[test]
@@ -348,6 +363,22 @@ mod tests {
                 json!({"kind": "sync_connection", "mode": "incremental", "requested_only": true}),
             ),
             (RefreshToken {}.into(), json!({"kind": "refresh_token"})),
+            (
+                RunBulkAction {
+                    action: BulkAction::Retry(JobSelection {
+                        kind: Some(JobKind::SyncConnection),
+                        ..JobSelection::default()
+                    }),
+                    progress: BulkProgress::default(),
+                }
+                .into(),
+                json!({
+                    "kind": "run_bulk_action",
+                    "action": "retry",
+                    "filter": {"kind": "sync_connection"},
+                    "progress": {"matched": null, "done": 0, "failed": 0, "position": null},
+                }),
+            ),
         ] {
             assert_eq!(json!(payload), stored);
             assert_eq!(JobPayload::decode(payload.kind(), &stored), payload);
@@ -356,6 +387,25 @@ mod tests {
         let later = json!({"kind": "confirm_grant", "reason": "revoked"});
         let payload = JobPayload::decode(JobKind::ConfirmGrant, &later);
         assert_eq!(payload, ConfirmGrant::default().into());
+    }
+
+    #[test]
+    fn same_bulk_action_has_one_window() {
+        let window = |done, provider: &str| {
+            let job = RunBulkAction {
+                action: BulkAction::Retry(JobSelection {
+                    provider: Some(provider.to_owned()),
+                    ..JobSelection::default()
+                }),
+                progress: BulkProgress {
+                    done,
+                    ..BulkProgress::default()
+                },
+            };
+            JobPayload::from(job).window("", None)
+        };
+        assert_eq!(window(0, "github"), window(7, "github"));
+        assert_ne!(window(0, "github"), window(0, "slack"));
     }
 
     #[test]

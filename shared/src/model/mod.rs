@@ -7,9 +7,11 @@
 mod stored_enum;
 
 mod account;
+mod bulk_action;
 mod connection_status;
 mod delivery;
 mod directory;
+mod event_type;
 mod ids;
 mod job;
 mod job_kind;
@@ -23,9 +25,11 @@ mod stream;
 mod subscription;
 
 pub use account::{ExternalAccount, TokenHolder};
+pub use bulk_action::{BulkAction, BulkProgress, DeliverySelection, JobSelection};
 pub use connection_status::ConnectionStatus;
 pub use delivery::{DeliveryOutcome, DeliverySource};
 pub use directory::{DirectoryEntry, DirectoryKey, DirectoryKind};
+pub use event_type::EventType;
 pub use ids::*;
 pub use job::{Enqueued, JobError, JobState, NewJob};
 pub use job_kind::*;

@@ -181,6 +181,16 @@ pub trait JobQueue: Send + Sync {
         request: &PageRequest,
     ) -> Result<Page<Job>, DbError>;
 
+    /// Counts a tenant's jobs that match and are older than `before`, up to `limit`.
+    async fn count(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<i64, DbError>;
+
     /// Enqueues a dead-lettered job again, as a new job in the same trace.
     ///
     /// Two requests enqueue one job: without a cursor window, the window is derived from the job's

@@ -11,6 +11,7 @@
 //! finished jobs move to `job_history` in the statement that finishes them, so that the `jobs`
 //! table stays small.
 
+pub mod bulk;
 mod job;
 mod job_queue;
 pub mod jobs;

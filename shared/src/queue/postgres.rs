@@ -259,6 +259,17 @@ impl JobQueue for PgJobQueue {
         jobs::list(tx, scope, filter, request).await
     }
 
+    async fn count(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<i64, DbError> {
+        jobs::count(tx, scope, filter, before.map(|id| id.0), limit).await
+    }
+
     async fn cancel(
         &self,
         tx: &mut Tx,

@@ -32,6 +32,8 @@ pub const FEED_WATERMARK_LAG_SECONDS: &str = "poblysh_feed_watermark_lag_seconds
 pub const SUBSCRIPTION_EXPIRY_SECONDS: &str = "poblysh_subscription_expiry_seconds";
 /// Seconds before a subscription's expiry at which a missing renewal is a problem: `provider`.
 pub const SUBSCRIPTION_ALERT_SECONDS: &str = "poblysh_subscription_alert_seconds";
+/// Connections of all tenants: `provider, health`.
+pub const CONNECTIONS: &str = "poblysh_connections";
 /// Desired subscriptions that do not exist: `provider`.
 pub const SUBSCRIPTIONS_PENDING: &str = "poblysh_subscriptions_pending";
 /// Token refreshes whose response was lost: `provider`.
@@ -147,6 +149,10 @@ pub fn describe_all() {
         "Bytes of deliveries that wait to be processed"
     );
     for (name, text) in [
+        (
+            CONNECTIONS,
+            "Connections of all tenants, by provider and health",
+        ),
         (
             SUBSCRIPTIONS_PENDING,
             "Desired subscriptions that do not exist, by provider",

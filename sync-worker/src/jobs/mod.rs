@@ -12,6 +12,7 @@ mod redeliver_webhooks;
 mod refresh_token;
 mod rematch_deliveries;
 mod resolve_directory;
+mod run_bulk_action;
 mod sync_connection;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ macro_rules! dispatch {
                 RefreshToken,
                 RematchDeliveries,
                 ResolveDirectory,
+                RunBulkAction,
                 SyncConnection,
             ]
         )

@@ -170,6 +170,20 @@ impl JobQueue for MemoryJobQueue {
         Ok(request.page(jobs, |job| job.id.0))
     }
 
+    async fn count(
+        &self,
+        _: &mut Tx,
+        scope: &TenantScope,
+        filter: &JobFilter,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<i64, DbError> {
+        let matching = self.state().list(scope.tenant_id(), filter, before).len();
+        Ok(i64::try_from(matching)
+            .unwrap_or(i64::MAX)
+            .min(limit.into()))
+    }
+
     async fn cancel(
         &self,
         _: &mut Tx,

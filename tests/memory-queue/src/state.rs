@@ -332,6 +332,8 @@ impl State {
                     && before.is_none_or(|before| job.id < before)
                     && filter.state.is_none_or(|state| state == job.state)
                     && filter.kind.is_none_or(|kind| kind == job.kind)
+                    && filter.except.is_none_or(|kind| kind != job.kind)
+                    && (!filter.is_active || job.finished_at.is_none())
                     && (filter.connection_id.is_none() || filter.connection_id == job.connection_id)
                     && filter
                         .provider

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
+use tests::harness::eventually;
 use uuid::Uuid;
 
 use crate::server::{Api, As, ids};
@@ -250,4 +251,33 @@ async fn streams_show_why_they_are_not_read() {
     rejected.is_problem(400, "invalid_parameters");
     let rejected = api.get(&format!("{streams}?cursor=_w"), acme.auth()).await;
     rejected.is_problem(404, "cursor_not_found");
+}
+
+#[tokio::test]
+async fn metric_counts_connections_by_health() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    for (state, reason) in [
+        ("healthy", "up_to_date"),
+        ("degraded", "rate_limited"),
+        ("degraded", "webhooks_silent"),
+    ] {
+        let id = api.connection(&acme).await;
+        set_health(&api, id, state, reason).await;
+    }
+    let metric = async |health: &str, value: i32| {
+        let metrics = api.get("/metrics", As::Anonymous).await;
+        let text = metrics.body.as_str().expect("a text").to_owned();
+        let mut lines = text.lines().filter(|line| {
+            line.starts_with("poblysh_connections{")
+                && line.contains(r#"provider="github""#)
+                && line.contains(&format!("health=\"{health}\""))
+        });
+        lines.any(|line| line.ends_with(&format!(" {value}")))
+    };
+    eventually("the connections are counted", async || {
+        metric("degraded", 2).await
+    })
+    .await;
+    assert!(metric("healthy", 1).await && metric("paused", 0).await);
 }

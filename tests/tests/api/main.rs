@@ -3,11 +3,13 @@
 //! Each covers success, a missing credential, another tenant, invalid input and conflicts.
 
 mod api_keys;
+mod bulk;
 mod connect;
 mod connections;
 mod deliveries;
 mod document;
 mod errors;
+mod events;
 mod health;
 mod isolation;
 mod jobs;

@@ -6,6 +6,7 @@ mod connections;
 mod credentials;
 mod due_jobs;
 mod entities;
+mod events;
 mod migrations;
 mod plans;
 mod queue;

@@ -3,6 +3,7 @@
 //! The tests compare Postgres's statistics before and after the statements, which run as in
 //! production, including prepared statements.
 
+mod events;
 mod health;
 mod lists;
 mod streams;

@@ -58,7 +58,7 @@ async fn assert_recovers(tenant: &Tenant<'_>, connection: Uuid) {
     assert_health(tenant, connection, expected).await;
 }
 
-async fn get_as_operator(system: &System, path: &str) -> Value {
+pub(crate) async fn get_as_operator(system: &System, path: &str) -> Value {
     let request = system.client.get(format!("{}{path}", system.api));
     let response = request.bearer_auth(OPERATOR_TOKEN).send().await;
     let response = response.expect("an API response");
@@ -66,7 +66,7 @@ async fn get_as_operator(system: &System, path: &str) -> Value {
     response.json().await.expect("JSON")
 }
 
-async fn fault(system: &System, rule: Value) {
+pub(crate) async fn fault(system: &System, rule: Value) {
     system.sim("faults", rule).await;
 }
 
@@ -76,17 +76,17 @@ async fn poll_with_fault(system: &System, tenant: &Tenant<'_>, rule: Value) {
     tenant.poll().await;
 }
 
-async fn act(system: &System, provider: &str, account: &str, action: &str) {
+pub(crate) async fn act(system: &System, provider: &str, account: &str, action: &str) {
     let body = json!({ "account": account, "action": action });
     system.sim(&format!("{provider}/act"), body).await;
 }
 
-async fn execute(system: &System, statement: &'static str) {
+pub(crate) async fn execute(system: &System, statement: &'static str) {
     let done = sqlx::query(statement).execute(system.db.pool()).await;
     assert!(done.expect("executed").rows_affected() > 0, "{statement}");
 }
 
-fn small() -> tests::harness::SystemBuilder {
+pub(crate) fn small() -> tests::harness::SystemBuilder {
     System::with_fast_provider().simulator(|sim| (sim.accounts, sim.history) = (1, 5))
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the whole system through its public interfaces, against the simulator.
 
 mod arguments;
+mod bulk;
 mod chaos;
 mod clock;
 mod command;
@@ -9,6 +10,7 @@ mod connection_keys;
 mod crash;
 mod doctor;
 mod doctor_providers;
+mod events;
 mod feed;
 mod fences;
 mod field;

@@ -71,6 +71,7 @@ pub(crate) async fn list_deliveries(
         provider: query.provider,
         outcome: query.outcome,
         connection_id: query.connection_id.map(ConnectionId),
+        ..DeliveryFilter::default()
     };
     let mut tx = state.db.begin(&auth.scope).await?;
     let page = deliveries::list(&mut tx, &auth.scope, &filter, &request).await?;

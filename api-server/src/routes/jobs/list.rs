@@ -77,6 +77,7 @@ pub(crate) async fn list_jobs(
         kind: query.kind,
         connection_id: query.connection_id.map(ConnectionId),
         provider: query.provider,
+        ..JobFilter::default()
     };
     let mut tx = state.db.begin(&auth.scope).await?;
     let page = state

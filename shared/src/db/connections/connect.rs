@@ -10,7 +10,7 @@ use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{ColumnTrait, Condition, DbErr, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::json;
 
-use super::health::refresh_health;
+use super::health::{refresh_health, report_connected};
 use super::{Connection, ConnectionStatus, get, update};
 use crate::crypto::sha256;
 use crate::db::activity;
@@ -98,7 +98,7 @@ pub async fn connect(
         }
         None => insert(tx, scope, new).await?,
     };
-    route(tx, scope, id, new).await?;
+    route(tx, scope, id, new, existing.is_some()).await?;
     load_connected(tx, scope, id, existing.is_some()).await
 }
 
@@ -140,7 +140,7 @@ pub async fn activate_pending(
         return connect(tx, scope, new).await.map(Some);
     }
     resume(tx, scope, id, new).await?;
-    route(tx, scope, id, new).await?;
+    route(tx, scope, id, new, false).await?;
     load_connected(tx, scope, id, false).await.map(Some)
 }
 
@@ -334,6 +334,7 @@ async fn route(
     scope: &TenantScope,
     id: ConnectionId,
     new: &NewConnection<'_>,
+    is_resumed: bool,
 ) -> Result<(), ConnectError> {
     let grant_key = new.grant_key.map(|key| sha256(key.as_bytes()).to_vec());
     if let Some(key) = &grant_key {
@@ -363,6 +364,7 @@ async fn route(
     .execute(&mut **tx)
     .await?;
     activity::restart(tx, scope, id).await?;
+    report_connected(tx, scope, id, new.provider, is_resumed).await?;
     refresh_health(tx, scope, id).await?;
     Ok(())
 }

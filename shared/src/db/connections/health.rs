@@ -1,15 +1,21 @@
 //! The stored health of connections.
 //!
-//! It is written with the facts that it follows from, and reviewed. Lists filter by the stored health, so it is written by every function of this module that changes
-//! a fact. Time changes it as well: each route has the time of the next review.
+//! It is written with the facts that it follows from, and reviewed. Lists filter by the stored health,
+//! so it is written by every function of this module that changes a fact. Time changes it as well:
+//! each route has the time of the next review. The transaction that stores a change also writes the
+//! event that reports it.
+
+mod changes;
 
 use chrono::{DateTime, Utc};
 
+use self::changes::Change;
+pub(super) use self::changes::{report_backfilled, report_connected};
 use super::ConnectionStatus;
 use crate::db::entities::connection_routes;
 use crate::db::orm::now;
 use crate::db::{Db, DbError, Json, TenantScope, Tx};
-use crate::health::{Facts, Health, HealthReason, assess};
+use crate::health::{Facts, Health, HealthReason, Reported, assess};
 use crate::model::{ConnectionId, JobError, TenantId};
 
 /// The maximum number of connections that one transaction reviews.
@@ -72,9 +78,26 @@ struct Row {
     subscriptions: i64,
     health_reason: String,
     health_since: DateTime<Utc>,
+    reported_health: String,
+    reported_since: DateTime<Utc>,
+    report_due_at: Option<DateTime<Utc>>,
 }
 
 impl Row {
+    fn stored_reason(&self) -> Result<HealthReason, DbError> {
+        let reason = self.health_reason.parse();
+        reason.map_err(|_| DbError::Corrupt("connections.health_reason"))
+    }
+
+    fn reported(&self) -> Result<Reported, DbError> {
+        let state = self.reported_health.parse();
+        Ok(Reported {
+            state: state.map_err(|_| DbError::Corrupt("connections.reported_health"))?,
+            since: self.reported_since,
+            due_at: self.report_due_at,
+        })
+    }
+
     fn into_facts(self) -> Facts {
         Facts {
             now: self.now,
@@ -112,9 +135,21 @@ impl Row {
 
 type Key = (TenantId, ConnectionId);
 
-async fn read(tx: &mut Tx, keys: &[Key]) -> Result<Vec<Row>, DbError> {
+/// Whether a read locks the rows of connections.
+#[derive(Debug, Clone, Copy)]
+enum Lock {
+    None,
+    Connections,
+}
+
+async fn read(tx: &mut Tx, keys: &[Key], lock: Lock) -> Result<Vec<Row>, DbError> {
     let (tenants, ids): (Vec<TenantId>, Vec<ConnectionId>) = keys.iter().copied().unzip();
-    Ok(sqlx::query_as(include_str!("health.sql"))
+    let statement = match lock {
+        Lock::None => include_str!("health.sql"),
+        // Of two transactions, the second one sees what the first one has reported.
+        Lock::Connections => concat!(include_str!("health.sql"), "FOR NO KEY UPDATE OF c"),
+    };
+    Ok(sqlx::query_as(statement)
         .bind(tenants)
         .bind(ids)
         .fetch_all(&mut **tx)
@@ -128,13 +163,10 @@ pub async fn load_health(tx: &mut Tx, keys: &[Key]) -> Result<Vec<ConnectionHeal
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = read(tx, keys).await?;
+    let rows = read(tx, keys, Lock::None).await?;
     rows.into_iter()
         .map(|row| {
-            let reason: HealthReason = row
-                .health_reason
-                .parse()
-                .map_err(|_| DbError::Corrupt("connections.health_reason"))?;
+            let reason = row.stored_reason()?;
             let (id, since, activity) = (row.id, row.health_since, row.activity());
             Ok(ConnectionHealth {
                 id,
@@ -167,35 +199,23 @@ pub(in crate::db) async fn review_soon(
     Ok(())
 }
 
-/// Assesses connections and stores what has changed.
+/// Assesses connections, stores what has changed, and reports it by events.
 ///
 /// A review that is due earlier than necessary is kept: it is cheaper than to move it at every
 /// read.
-async fn assess_all(tx: &mut Tx, keys: &[Key]) -> Result<(), DbError> {
-    let rows = read(tx, keys).await?;
-    let (mut tenants, mut ids) = (Vec::new(), Vec::new());
-    let (mut states, mut reasons, mut reviews) = (Vec::new(), Vec::new(), Vec::new());
+pub(in crate::db) async fn assess_all(tx: &mut Tx, keys: &[Key]) -> Result<(), DbError> {
+    let rows = read(tx, keys, Lock::Connections).await?;
+    let (mut tenants, mut ids, mut reviews) = (Vec::new(), Vec::new(), Vec::new());
+    let mut changes = Vec::new();
     for row in rows {
-        let (tenant, id) = (row.tenant_id, row.id);
-        let assessment = assess(&row.into_facts());
-        tenants.push(tenant);
-        ids.push(id);
-        states.push(assessment.reason.state().as_str());
-        reasons.push(assessment.reason.as_str());
-        reviews.push(assessment.review_at);
+        let key = (row.tenant_id, row.id);
+        let (change, review_at) = assess_row(row)?;
+        changes.extend(change);
+        tenants.push(key.0);
+        ids.push(key.1);
+        reviews.push(review_at);
     }
-    sqlx::query(
-        "UPDATE connections c SET health = n.state, health_reason = n.reason, health_since = now() \
-         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) \
-             AS n(tenant_id, id, state, reason) \
-         WHERE c.tenant_id = n.tenant_id AND c.id = n.id AND c.health_reason <> n.reason",
-    )
-    .bind(&tenants)
-    .bind(&ids)
-    .bind(states)
-    .bind(reasons)
-    .execute(&mut **tx)
-    .await?;
+    changes::store(tx, &changes).await?;
     sqlx::query(
         "UPDATE connection_routes r SET health_review_at = n.review_at \
          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS n(tenant_id, id, review_at) \
@@ -208,6 +228,37 @@ async fn assess_all(tx: &mut Tx, keys: &[Key]) -> Result<(), DbError> {
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// The change of a connection's stored health, if there is one, and the time of the next review.
+fn assess_row(row: Row) -> Result<(Option<Change>, DateTime<Utc>), DbError> {
+    let (key, stored_reason, before) = (
+        (row.tenant_id, row.id),
+        row.stored_reason()?,
+        row.reported()?,
+    );
+    let (now, stored_since) = (row.now, row.health_since);
+    let facts = row.into_facts();
+    let assessment = assess(&facts);
+    let mut reported = before;
+    let event = reported.observe(assessment.reason.state(), now);
+    // A recovery that is not reported yet is reported by the review.
+    let report_at = reported.due_at.filter(|at| *at > now);
+    let review_at = report_at.map_or(assessment.review_at, |at| at.min(assessment.review_at));
+    let is_same_reason = assessment.reason == stored_reason;
+    if is_same_reason && reported == before {
+        return Ok((None, review_at));
+    }
+    let since = if is_same_reason { stored_since } else { now };
+    let change = Change {
+        key,
+        health: Health::explain(assessment.reason, since, &facts),
+        provider: facts.provider,
+        previous_state: before.state,
+        reported,
+        event,
+    };
+    Ok((Some(change), review_at))
 }
 
 /// The access with which a process finds the connections that are due for a review.

@@ -56,7 +56,7 @@ SELECT c.tenant_id, c.id, c.provider, c.status, c.status_reason, c.account_name,
       WHERE s.tenant_id = c.tenant_id AND s.connection_id = c.id AND s.desired
         AND s.external_id IS NOT NULL AND (s.expires_at IS NULL OR s.expires_at > now()))
         AS subscriptions,
-    c.health_reason, c.health_since
+    c.health_reason, c.health_since, c.reported_health, c.reported_since, c.report_due_at
 FROM unnest($1::uuid[], $2::uuid[]) AS k(tenant_id, id)
 JOIN connections c ON c.tenant_id = k.tenant_id AND c.id = k.id
 LEFT JOIN connection_activity a ON a.tenant_id = c.tenant_id AND a.connection_id = c.id

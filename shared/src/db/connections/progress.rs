@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde_json::json;
 
-use super::health::refresh_health;
+use super::health::{refresh_health, report_backfilled};
 use super::{ConnectionStatus, below_watermark, update};
 use crate::db::activity;
 use crate::db::cursors::{self, HeldBackBy};
@@ -60,7 +60,7 @@ pub async fn record_progress(
     id: ConnectionId,
     progress: &Progress,
 ) -> Result<(), DbError> {
-    sqlx::query(concat!(
+    let recorded: Option<(String, bool, DateTime<Utc>)> = sqlx::query_as(concat!(
         "UPDATE connections SET updated_at = now(), last_error = $7, held_back_by = $5, \
              last_sync_at = CASE WHEN $6::boolean IS NULL THEN last_sync_at ELSE now() END, \
              backfilled_at = CASE WHEN $6 THEN coalesce(backfilled_at, now()) \
@@ -73,7 +73,8 @@ pub async fn record_progress(
              complete_through = greatest(complete_through, $3), \
              reconciled_through = greatest(reconciled_through, $4), \
              complete_tx = pg_current_xact_id() \
-         WHERE tenant_id = $1 AND id = $2",
+         WHERE tenant_id = $1 AND id = $2 \
+         RETURNING provider, $6 IS TRUE AND backfilled_at = now(), clock_timestamp()",
     ))
     .bind(scope.tenant_id())
     .bind(id)
@@ -82,8 +83,12 @@ pub async fn record_progress(
     .bind(progress.held_back_by.as_ref().map(Json))
     .bind(progress.ended)
     .bind(progress.problem.as_ref().map(Json))
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
+    // This transaction has set the time of the backfill's end.
+    if let Some((provider, true, at)) = recorded {
+        report_backfilled(tx, scope, id, &provider, at).await?;
+    }
     refresh_health(tx, scope, id).await
 }
 

@@ -35,6 +35,7 @@ pub(super) mod connections;
 pub(super) mod cursors;
 pub(super) mod deliveries;
 pub(super) mod delivery_routes;
+pub(super) mod events;
 pub(super) mod idempotency_keys;
 pub(super) mod job_history;
 pub(super) mod jobs;
@@ -103,6 +104,7 @@ mod tests {
             describe(cursors::Entity),
             describe(deliveries::Entity),
             describe(delivery_routes::Entity),
+            describe(events::Entity),
             describe(idempotency_keys::Entity),
             describe(job_history::Entity),
             describe(jobs::Entity),

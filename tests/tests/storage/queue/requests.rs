@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use shared::db::page::PageRequest;
-use shared::model::{ConfirmGrant, ConnectionId, JobId, JobState, NewJob, TenantId};
+use shared::model::{ConfirmGrant, ConnectionId, JobId, JobKind, JobState, NewJob, TenantId};
 use shared::queue::JobOutcome;
 use shared::queue::jobs::{CancelOutcome, JobFilter, RetryOutcome};
 
@@ -142,5 +142,27 @@ pub(crate) async fn jobs_are_listed_newest_first(fixture: &Fixture) {
         state: Some(JobState::Dead),
         ..JobFilter::default()
     };
+    let count = async |filter: &JobFilter, before: Option<JobId>, limit: u32| {
+        let mut tx = fixture.begin(tenant).await;
+        let scope = scope_of(tenant);
+        let count = fixture.queue.count(&mut tx, &scope, filter, before, limit);
+        let count = count.await.expect("counted");
+        tx.commit().await.expect("committed");
+        count
+    };
+    let active = JobFilter {
+        is_active: true,
+        ..JobFilter::default()
+    };
+    let other_kind = JobFilter {
+        except: Some(JobKind::ConfirmGrant),
+        ..JobFilter::default()
+    };
+    assert_eq!(count(&dead, None, 10).await, 1);
+    assert_eq!(count(&active, None, 10).await, 2);
+    assert_eq!(count(&active, None, 1).await, 1, "up to the limit");
+    assert_eq!(count(&other_kind, None, 10).await, 3);
+    let older = count(&JobFilter::default(), Some(expected[1]), 10).await;
+    assert_eq!(older, 1, "older than the second one");
     assert_eq!(list(dead, request(None)).await, (vec![own.id], None));
 }
