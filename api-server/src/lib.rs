@@ -10,6 +10,7 @@
 
 mod auth;
 mod config;
+mod console;
 mod error;
 mod extract;
 mod feed_watcher;

@@ -34,6 +34,7 @@ impl MigratorTrait for Migrator {
             up: [
                 "roles",
                 "tenants",
+                "operators",
                 "connections",
                 "credentials",
                 "webhook_keys",

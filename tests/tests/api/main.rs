@@ -3,8 +3,10 @@
 //! Each covers success, a missing credential, another tenant, invalid input and conflicts.
 
 mod api_keys;
+mod audit_log;
 mod connect;
 mod connections;
+mod console;
 mod deliveries;
 mod document;
 mod errors;
@@ -12,7 +14,9 @@ mod health;
 mod isolation;
 mod jobs;
 mod limits;
+mod operators;
 mod providers;
+mod roles;
 mod server;
 mod signals;
 mod stream;

@@ -63,6 +63,11 @@ struct Identified {
 }
 
 #[derive(Deserialize)]
+struct LoginLink {
+    url: Url,
+}
+
+#[derive(Deserialize)]
 struct CreatedKey {
     key: String,
 }
@@ -126,6 +131,20 @@ impl Api {
             .request(Method::POST, &path, self.operator.expose_secret())?
             .json(&json!({ "name": "Demo" }));
         Ok(send::<CreatedKey>(request).await?.key)
+    }
+
+    /// Creates an administrator for a day and a link that signs in to the console.
+    ///
+    /// A name is never given twice, so it has a new id.
+    pub(crate) async fn create_login_link(&self) -> anyhow::Result<Url> {
+        let token = self.operator.expose_secret();
+        let name = format!("Demo {}", uuid::Uuid::now_v7());
+        let body = json!({ "name": name, "role": "admin", "expires_in_days": 1 });
+        let request = self.request(Method::POST, "/v1/operators", token)?;
+        let operator = send::<Identified>(request.json(&body)).await?.id;
+        let path = format!("/v1/operators/{operator}/login-links");
+        let request = self.request(Method::POST, &path, token)?;
+        Ok(send::<LoginLink>(request).await?.url)
     }
 
     /// Lists the slugs of the configured providers.
