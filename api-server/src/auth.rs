@@ -4,6 +4,8 @@
 //! signature runs only for an authorized caller. The id of another tenant and an unknown id give
 //! the same response.
 
+mod audit_reason;
+mod operator;
 mod scopes;
 
 use std::marker::PhantomData;
@@ -16,10 +18,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use shared::db::api_keys::{self, AuthenticatedKey};
 use shared::db::audit::AuditActor;
+use shared::db::operators::{self, AuthenticatedOperator};
 use shared::db::{OperatorProof, TenantScope, tenants};
 use shared::model::{ApiKeyId, TenantId};
 use shared::server::ClientAddr;
 
+pub(crate) use audit_reason::AuditReason;
+pub(crate) use operator::{AdminAuth, Operator, OperatorAuth, OperatorRead};
 pub(crate) use scopes::*;
 
 use crate::error::{ApiError, FieldProblem};
@@ -29,10 +34,6 @@ use crate::state::AppState;
 
 /// The header that names the tenant of an operator's request.
 pub(crate) const TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant-id");
-
-/// The proof that the request has an operator's token.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OperatorAuth(pub(crate) OperatorProof);
 
 /// The proof that the caller has the scope `S` in one tenant.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ pub(crate) enum Reach {
 #[derive(Debug, Clone)]
 pub(crate) enum Principal {
     /// An operator.
-    Operator,
+    Operator(Operator),
     /// The holder of a tenant's API key.
     ApiKey(ApiKeyId),
 }
@@ -71,7 +72,7 @@ impl Principal {
     /// The caller as an actor of the audit log.
     pub(crate) const fn actor(&self) -> AuditActor {
         match self {
-            Self::Operator => AuditActor::Operator,
+            Self::Operator(operator) => operator.actor(),
             Self::ApiKey(id) => AuditActor::ApiKey(*id),
         }
     }
@@ -79,26 +80,8 @@ impl Principal {
     /// The id of the API key; `None` for an operator.
     pub(crate) const fn key(&self) -> Option<ApiKeyId> {
         match self {
-            Self::Operator => None,
+            Self::Operator(_) => None,
             Self::ApiKey(id) => Some(*id),
-        }
-    }
-
-    pub(crate) const fn is_operator(&self) -> bool {
-        matches!(self, Self::Operator)
-    }
-}
-
-impl FromRequestParts<Arc<AppState>> for OperatorAuth {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<AppState>,
-    ) -> Result<Self, ApiError> {
-        match authenticate(parts, state).await? {
-            Credential::Operator(proof) => Ok(Self(proof)),
-            Credential::ApiKey(_) => Err(ApiError::OperatorOnly),
         }
     }
 }
@@ -126,7 +109,10 @@ impl<S: RequiredScope> FromRequestParts<Arc<AppState>> for ReadAuth<S> {
         let credential = authenticate(parts, state).await?;
         let requested = tenant_header(&parts.headers)?;
         let reach = match (credential, requested) {
-            (Credential::Operator(proof), None) => Reach::AllTenants(proof),
+            (Credential::Operator(operator), None) => {
+                operator.require(S::ROLE)?;
+                Reach::AllTenants(operator.proof)
+            }
             (credential, requested) => {
                 let auth: TenantAuth<S> = authorize(state, credential, requested).await?;
                 Reach::Tenant(auth.scope)
@@ -146,15 +132,8 @@ async fn authorize<S: RequiredScope>(
     requested: Option<TenantId>,
 ) -> Result<TenantAuth<S>, ApiError> {
     let (scope, principal) = match credential {
-        Credential::Operator(proof) => {
-            let tenant = requested.ok_or(ApiError::TenantRequired)?;
-            if tenant == TenantId::UNASSIGNED && !S::UNASSIGNED {
-                return Err(ApiError::NotFound("tenant"));
-            }
-            let scope = tenants::resolve_scope(&state.db, proof, tenant)
-                .await?
-                .ok_or(ApiError::NotFound("tenant"))?;
-            (scope, Principal::Operator)
+        Credential::Operator(operator) => {
+            return TenantAuth::of_operator(state, operator, requested).await;
         }
         Credential::ApiKey(key) => {
             // A key together with another tenant's id is a mistake of the client.
@@ -174,8 +153,31 @@ async fn authorize<S: RequiredScope>(
     })
 }
 
+impl<S: RequiredScope> TenantAuth<S> {
+    /// Checks that an operator's role allows `S`, in the requested tenant.
+    pub(crate) async fn of_operator(
+        state: &AppState,
+        operator: Operator,
+        requested: Option<TenantId>,
+    ) -> Result<Self, ApiError> {
+        operator.require(S::ROLE)?;
+        let tenant = requested.ok_or(ApiError::TenantRequired)?;
+        if tenant == TenantId::UNASSIGNED && !S::UNASSIGNED {
+            return Err(ApiError::NotFound("tenant"));
+        }
+        let scope = tenants::resolve_scope(&state.db, operator.proof, tenant)
+            .await?
+            .ok_or(ApiError::NotFound("tenant"))?;
+        Ok(Self {
+            scope,
+            principal: Principal::Operator(operator),
+            _required: PhantomData,
+        })
+    }
+}
+
 enum Credential {
-    Operator(OperatorProof),
+    Operator(Operator),
     ApiKey(AuthenticatedKey),
 }
 
@@ -209,7 +211,8 @@ async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential
     if let Some(owner) = cached_owner {
         count_request(parts, state, owner)?;
     }
-    match verify_credential(presented, cached_owner, state).await {
+    let is_known = cached_owner.is_none() && throttle.is_accepted(&attempt, Instant::now());
+    match verify_credential(presented, cached_owner, is_known, state).await {
         Ok(credential) => {
             let owner = credential.owner();
             throttle.record_success(&attempt, owner, Instant::now());
@@ -239,10 +242,11 @@ fn count_request(parts: &Parts, state: &AppState, owner: KeyOwner) -> Result<(),
 async fn verify_credential(
     presented: &str,
     cached_owner: Option<KeyOwner>,
+    is_known: bool,
     state: &Arc<AppState>,
 ) -> Result<Credential, ApiError> {
-    if let Some(proof) = OperatorProof::check(&state.operator_tokens, presented) {
-        return Ok(Credential::Operator(proof));
+    if let Some(operator) = verify_operator(presented, is_known, state).await? {
+        return Ok(Credential::Operator(operator));
     }
     let tenant = cached_owner.map(|owner| owner.tenant);
     let key = api_keys::authenticate(&state.db, presented, tenant)
@@ -252,6 +256,36 @@ async fn verify_credential(
         record_use(state, &key);
     }
     Ok(Credential::ApiKey(key))
+}
+
+/// Returns the operator of a token; `None` if it is unknown, revoked or expired.
+pub(crate) async fn verify_operator(
+    presented: &str,
+    is_known: bool,
+    state: &Arc<AppState>,
+) -> Result<Option<Operator>, ApiError> {
+    if let Some(proof) = OperatorProof::check(&state.operator_tokens, presented) {
+        return Ok(Some(Operator::bootstrap(proof)));
+    }
+    let found = operators::authenticate(&state.db, presented, is_known).await?;
+    if let Some(operator) = found.as_ref().filter(|operator| operator.needs_touch) {
+        record_operator_use(state, operator);
+    }
+    Ok(found.as_ref().map(Operator::from))
+}
+
+/// Records the use of an operator's token in the background.
+fn record_operator_use(state: &Arc<AppState>, operator: &AuthenticatedOperator) {
+    let (db, id) = (state.db.clone(), operator.id);
+    state.lifecycle.spawn(async move {
+        if let Err(error) = operators::touch(&db, id).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                operator.id = %id,
+                "failed to record the use of an operator's token"
+            );
+        }
+    });
 }
 
 /// Records the use of a key in the background.
@@ -280,7 +314,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn tenant_header(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
+pub(crate) fn tenant_header(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
     let malformed = || {
         let reason = "must be one UUID such as 0198c0de-0000-7000-8000-000000000000";
         ApiError::Parameters(vec![FieldProblem::new("X-Tenant-Id", reason)])

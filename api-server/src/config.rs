@@ -24,6 +24,7 @@ pub struct Config {
     pub(crate) poll_interval_seconds: i32,
     pub(crate) approval_days: i32,
     pub(crate) limits: LimitsConfig,
+    pub(crate) has_console: bool,
 }
 
 impl Config {
@@ -44,6 +45,7 @@ impl Config {
             poll_interval_seconds: reader.within("POLL_INTERVAL_SECONDS", 300, 30, 86_400),
             limits: LimitsConfig::from_reader(&mut reader),
             approval_days: reader.within("CONNECT_APPROVAL_DAYS", 7, 1, 90),
+            has_console: read_console(&mut reader),
             api,
         };
         reader.finish()?;
@@ -54,6 +56,19 @@ impl Config {
 impl AsRef<ServiceConfig> for Config {
     fn as_ref(&self) -> &ServiceConfig {
         &self.service
+    }
+}
+
+/// Reads `CONSOLE`: `on` serves the console, `off` is the default.
+fn read_console(reader: &mut Reader<'_>) -> bool {
+    const NAME: &str = "CONSOLE";
+    match reader.optional_string(NAME).as_deref() {
+        Some("on") => true,
+        None | Some("off") => false,
+        Some(_) => {
+            reader.problem(NAME, "must be on or off");
+            false
+        }
     }
 }
 

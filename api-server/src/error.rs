@@ -18,6 +18,7 @@ use shared::connectors::ConnectorError;
 use shared::crypto::CryptoError;
 use shared::db::DbError;
 use shared::db::api_keys::ApiScope;
+use shared::model::OperatorRole;
 use shared::problem::Problem;
 
 pub(crate) use conflict::Conflict;
@@ -57,6 +58,20 @@ pub(crate) enum ApiError {
     /// The route is for operators only.
     #[error("operator token required")]
     OperatorOnly,
+    /// The operator's role does not allow the request.
+    #[error("operator's role {} is below {}", .role.as_str(), .needed.as_str())]
+    InsufficientRole {
+        /// The lowest role that allows it.
+        needed: OperatorRole,
+        /// The operator's role.
+        role: OperatorRole,
+    },
+    /// A form of the console is not of this origin and session.
+    #[error("forged form")]
+    ForgedForm,
+    /// An operator's request for raw data must give a reason.
+    #[error("missing X-Audit-Reason")]
+    AuditReasonRequired,
     /// An operator's request must name a tenant.
     #[error("missing X-Tenant-Id")]
     TenantRequired,
@@ -227,6 +242,29 @@ impl ApiError {
                 "tenant_required",
                 "An operator's request must name its tenant in the header X-Tenant-Id.",
                 &[FieldProblem::new("X-Tenant-Id", "is missing")],
+            ),
+            Self::InsufficientRole { needed, role } => Problem::new(
+                StatusCode::FORBIDDEN,
+                "insufficient_role",
+                format!(
+                    "This request requires the operator role {}. Yours is {}.",
+                    needed.as_str(),
+                    role.as_str()
+                ),
+            )
+            .with_details(json!({ "needed": needed, "role": role })),
+            Self::ForgedForm => Problem::new(
+                StatusCode::FORBIDDEN,
+                "forged_form",
+                "The form is not of this console, or belongs to another session. Open the \
+                 console at the URL in POBLYSH_PUBLIC_API_URL and send the form again.",
+            ),
+            Self::AuditReasonRequired => fields(
+                StatusCode::BAD_REQUEST,
+                "audit_reason_required",
+                "An operator's request for raw data must give its reason in the header \
+                 X-Audit-Reason. The audit log records it.",
+                &[FieldProblem::new("X-Audit-Reason", "is missing")],
             ),
             Self::MethodNotAllowed => Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,

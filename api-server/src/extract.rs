@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use shared::model::{ApiKeyId, ConnectionId, DeliveryId, JobId, SignalId, TenantId};
+use shared::model::{ApiKeyId, ConnectionId, DeliveryId, JobId, OperatorId, SignalId, TenantId};
 use uuid::Uuid;
 
 use crate::error::{ApiError, FieldProblem};
@@ -49,6 +49,7 @@ path_ids!(
     ConnectionId,
     DeliveryId,
     JobId,
+    OperatorId,
     SignalId,
     TenantId
 );

@@ -11,6 +11,7 @@
 mod auth;
 mod config;
 mod connection_gauge;
+mod console;
 mod error;
 mod extract;
 mod feed_watcher;

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
 use crate::error::ApiError;
+use crate::pages::console::ASSETS;
 
 /// The maximum size of a request body.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -43,7 +44,9 @@ pub(crate) async fn replace_docs_errors(response: Response) -> Response {
 /// Adds the security headers of the API; the server adds those that all processes share.
 pub(crate) async fn add_security_headers(request: Request, next: Next) -> Response {
     let is_docs_page = request.uri().path().starts_with("/docs");
+    let is_asset = request.uri().path().starts_with(ASSETS);
     let mut response = next.run(request).await;
+    let response_is_ok = response.status().is_success();
     let headers = response.headers_mut();
     let policy = if is_docs_page {
         // Swagger UI uses inline styles and icons from data URLs.
@@ -62,7 +65,9 @@ pub(crate) async fn add_security_headers(request: Request, next: Next) -> Respon
         header::REFERRER_POLICY,
         HeaderValue::from_static("no-referrer"),
     );
-    if !is_docs_page {
+    // An asset's path has the digest of its content.
+    let is_cacheable = is_docs_page || is_asset && response_is_ok;
+    if !is_cacheable {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use shared::model::OperatorRole;
 use shared::service::OperationalApi;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
@@ -33,6 +34,7 @@ const OPERATOR: &str = "operator";
     tags(
         (name = "providers", description = "Providers that can be connected"),
         (name = "tenants", description = "Teams and their API keys, for operators"),
+        (name = "operators", description = "People who run the service, their roles, and the audit log"),
         (name = "connect", description = "The connect flow, from a link to a connection"),
         (name = "connections", description = "Grants of tenants at provider accounts"),
         (name = "jobs", description = "Queued, running and finished work"),
@@ -84,8 +86,12 @@ pub(crate) fn complete(document: &mut Document) {
 /// The role that an operation requires.
 enum RequiredRole {
     Public,
+    /// An operator of any role.
     Operator,
-    Tenant,
+    /// An operator with the role `admin`.
+    Admin,
+    /// A key with a scope, or an operator of this role.
+    Tenant(OperatorRole),
 }
 
 fn required_role(operation: &Operation) -> RequiredRole {
@@ -93,10 +99,17 @@ fn required_role(operation: &Operation) -> RequiredRole {
     let role = security
         .pointer("/0/bearer/0")
         .and_then(serde_json::Value::as_str);
+    let needs_admin = security
+        .pointer("/0/bearer/1")
+        .and_then(serde_json::Value::as_str)
+        == Some(OperatorRole::Admin.as_str());
     match role {
         None => RequiredRole::Public,
+        Some(OPERATOR) if needs_admin => RequiredRole::Admin,
         Some(OPERATOR) => RequiredRole::Operator,
-        Some(_) => RequiredRole::Tenant,
+        Some(_) if needs_admin => RequiredRole::Tenant(OperatorRole::Admin),
+        Some(scope) if scope.ends_with(":write") => RequiredRole::Tenant(OperatorRole::Operator),
+        Some(_) => RequiredRole::Tenant(OperatorRole::Viewer),
     }
 }
 
@@ -137,9 +150,28 @@ fn complete_operation(operation: &mut Operation) {
             errors.insert("403", "The route requires an operator's token");
             errors.insert("429", "Too many rejected credentials");
         }
-        RequiredRole::Tenant => {
+        RequiredRole::Admin => {
             errors.insert("401", "The credential is missing or invalid");
-            errors.insert("403", "The API key lacks the scope");
+            errors.insert(
+                "403",
+                "The route requires the token of an operator with the role `admin`",
+            );
+            errors.insert("429", "Too many rejected credentials");
+        }
+        RequiredRole::Tenant(role) => {
+            errors.insert("401", "The credential is missing or invalid");
+            errors.insert(
+                "403",
+                match role {
+                    OperatorRole::Viewer => "The API key lacks the scope",
+                    OperatorRole::Operator => {
+                        "The API key lacks the scope, or the operator's role is `viewer`"
+                    }
+                    OperatorRole::Admin => {
+                        "The API key lacks the scope, or the operator's role is not `admin`"
+                    }
+                },
+            );
             errors.insert("404", "Not found, or owned by another tenant");
             errors.insert(
                 "429",

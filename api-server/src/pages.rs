@@ -8,6 +8,7 @@ mod brand;
 mod colour;
 mod components;
 pub(crate) mod connect;
+pub(crate) mod console;
 mod negotiation;
 mod style;
 
@@ -17,10 +18,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use components::Text;
+use console::ConsoleAssets;
 use style::Style;
 
 pub(crate) use brand::Brand;
+pub(crate) use components::{Text, hidden};
 pub(crate) use negotiation::prefers_html;
 
 /// The layout of all pages, with the operator's brand.
@@ -28,6 +30,7 @@ pub(crate) use negotiation::prefers_html;
 pub(crate) struct Pages {
     brand: Brand,
     style: Style,
+    console: ConsoleAssets,
 }
 
 /// The content of a page.
@@ -64,12 +67,22 @@ impl FormTarget {
 impl Pages {
     pub(crate) fn new(brand: Brand) -> Self {
         let style = Style::new(&brand);
-        Self { brand, style }
+        let console = ConsoleAssets::new(&style);
+        Self {
+            brand,
+            style,
+            console,
+        }
     }
 
     /// The product's name for people.
     pub(crate) fn product(&self) -> &str {
         &self.brand.name
+    }
+
+    /// The stylesheet and the script of the console.
+    pub(crate) const fn console_assets(&self) -> &ConsoleAssets {
+        &self.console
     }
 
     /// The response with a page.

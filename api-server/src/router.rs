@@ -16,7 +16,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::error::ApiError;
 use crate::pages::connect::show_problems;
 use crate::state::AppState;
-use crate::{limits, middleware, openapi, routes};
+use crate::{console, limits, middleware, openapi, routes};
 
 /// Builds the API's routes and their OpenAPI document.
 pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
@@ -24,6 +24,8 @@ pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
         .merge(routes::providers::router())
         .merge(routes::tenants::router())
         .merge(routes::api_keys::router())
+        .merge(routes::operators::router())
+        .merge(routes::audit_log::router())
         .merge(routes::connect::router())
         .merge(routes::connections::router())
         .merge(routes::sync::router())
@@ -59,6 +61,11 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
         )
         .into();
     let pages = Arc::clone(&state.pages);
+    let router = if state.has_console {
+        router.merge(console::router(&state))
+    } else {
+        router
+    };
     let router = router
         .with_state(state)
         .merge(docs.layer(map_response(middleware::replace_docs_errors)))

@@ -1,11 +1,13 @@
 //! The routes, one folder per resource and one file per handler.
 
 pub(crate) mod api_keys;
+pub(crate) mod audit_log;
 pub(crate) mod connect;
 pub(crate) mod connections;
 pub(crate) mod deliveries;
 pub(crate) mod events;
 pub(crate) mod jobs;
+pub(crate) mod operators;
 pub(crate) mod overview;
 pub(crate) mod providers;
 pub(crate) mod signals;
@@ -31,10 +33,10 @@ pub(crate) type Routes = OpenApiRouter<Arc<AppState>>;
 pub(crate) struct ListQuery {
     /// The `next_cursor` of the previous page; without it, the first page.
     #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// The maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
 }
 
 impl ListQuery {

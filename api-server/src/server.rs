@@ -90,6 +90,7 @@ fn build_state(
         pages: Arc::new(Pages::new(config.brand)),
         poll_interval_seconds: config.poll_interval_seconds,
         approval_days: config.approval_days,
+        has_console: config.has_console,
         db: db.clone(),
         webhook_keyring: config.webhook_crypto.as_ref().map(Keyring::new),
         keyring,

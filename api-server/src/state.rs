@@ -39,6 +39,8 @@ pub(crate) struct AppState {
     pub(crate) return_to: ReturnTo,
     pub(crate) pages: Arc<Pages>,
     pub(crate) poll_interval_seconds: i32,
+    /// Whether the console is served.
+    pub(crate) has_console: bool,
     /// Days until a pending connection expires.
     pub(crate) approval_days: i32,
 }

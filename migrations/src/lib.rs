@@ -35,6 +35,7 @@ impl MigratorTrait for Migrator {
             up: [
                 "roles",
                 "tenants",
+                "operators",
                 "connections",
                 "credentials",
                 "webhook_keys",

@@ -76,6 +76,27 @@ impl Api {
         Ok(text(&key, "key")?.to_owned())
     }
 
+    /// Creates an administrator for a day and a link that signs in to the console.
+    ///
+    /// A name is never given twice, so it has a new id.
+    ///
+    /// # Errors
+    ///
+    /// When a request fails.
+    pub async fn create_login_link(&self) -> anyhow::Result<Url> {
+        let token = self.operator.expose_secret();
+        let name = format!("Demo {}", uuid::Uuid::now_v7());
+        let body = json!({ "name": name, "role": "admin", "expires_in_days": 1 });
+        let operator = self
+            .send(Method::POST, "/v1/operators", token, Some(&body))
+            .await?;
+        let path = format!("/v1/operators/{}/login-links", text(&operator, "id")?);
+        let link = self
+            .send(Method::POST, &path, token, Some(&json!({})))
+            .await?;
+        Ok(text(&link, "url")?.parse()?)
+    }
+
     /// Creates a connect link for the key's tenant.
     ///
     /// # Errors

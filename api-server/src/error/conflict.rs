@@ -24,6 +24,12 @@ pub(crate) enum Conflict {
     JobUnreadable,
     /// The job has finished.
     JobFinished,
+    /// Another operator has or had the name.
+    OperatorNameTaken,
+    /// The operator is revoked or expired.
+    OperatorNotValid,
+    /// The console is off.
+    ConsoleDisabled,
     /// The delivery is a row that a poll read, not a webhook.
     DeliveryNotReplayable,
 }
@@ -56,6 +62,17 @@ impl Conflict {
             Self::WebhookSecretsNotConfigured => {
                 "POBLYSH_INGRESS_CRYPTO_KEY, which seals the webhook secrets of connections, is \
                  not set. Ask the operator to set it."
+            }
+            Self::OperatorNameTaken => {
+                "Another operator has or had this name. Choose another one, so that names in the \
+                 audit log stay unambiguous."
+            }
+            Self::OperatorNotValid => {
+                "The operator is revoked or its token has expired. Create a new operator, or \
+                 extend the expiry."
+            }
+            Self::ConsoleDisabled => {
+                "The console is off. Set POBLYSH_CONSOLE=on and start the api-server again."
             }
             Self::JobNotDead => "The job is not dead. Only dead jobs can be retried.",
             Self::JobUnreadable => {

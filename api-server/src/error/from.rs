@@ -27,6 +27,7 @@ impl From<DbError> for ApiError {
                 | "connect_links_tenant_id_fkey"
                 | "oauth_states_tenant_id_fkey",
             ) => Self::NotFound("tenant"),
+            Some("operators_name") => Conflict::OperatorNameTaken.into(),
             _ => Self::Db(error),
         }
     }

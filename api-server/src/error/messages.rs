@@ -15,6 +15,7 @@ pub(super) fn not_found(object: &str) -> Problem {
         "signal" => ("signal_not_found", "Signal not found."),
         "delivery" => ("delivery_not_found", "Delivery not found."),
         "api_key" => ("api_key_not_found", "API key not found."),
+        "operator" => ("operator_not_found", "Operator not found."),
         "cursor" => (
             "cursor_not_found",
             "The cursor does not belong to this list. Start again without a cursor.",

@@ -95,6 +95,11 @@ impl Throttle {
         self.accepted(attempt, now)?.owner
     }
 
+    /// Whether this process accepted the credential recently.
+    pub(crate) fn is_accepted(&self, attempt: &Attempt, now: Instant) -> bool {
+        self.accepted(attempt, now).is_some()
+    }
+
     /// Records an accepted credential and its owner.
     pub(crate) fn record_success(&self, attempt: &Attempt, owner: Option<KeyOwner>, now: Instant) {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use maud::{Escaper, Markup, Render, html};
 ///
 /// Control characters and direction marks, which can disguise a name, are removed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a>(pub(super) &'a str);
+pub(crate) struct Text<'a>(pub(crate) &'a str);
 
 impl Text<'_> {
     /// The text without disguising characters, not escaped.
@@ -74,7 +74,7 @@ impl Render for Icon {
 }
 
 /// A hidden field of a form.
-pub(super) fn hidden(name: &str, value: &str) -> Markup {
+pub(crate) fn hidden(name: &str, value: &str) -> Markup {
     html! { input type="hidden" name=(name) value=(Text(value)); }
 }
 

@@ -1,20 +1,19 @@
 //! API keys of tenants, for operators.
 
-mod create;
-mod list;
-mod revoke;
+pub(crate) mod create;
+pub(crate) mod list;
+pub(crate) mod revoke;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::api_keys::{self, ApiScope};
-use shared::db::{TenantScope, tenants};
+use shared::db::{OperatorProof, TenantScope, tenants};
 use shared::model::{ApiKeyId, TenantId};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Routes;
-use crate::auth::OperatorAuth;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -27,22 +26,22 @@ pub(crate) fn router() -> Routes {
 /// An API key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ApiKey {
-    id: ApiKeyId,
+    pub(crate) id: ApiKeyId,
     /// The name that its owner chose.
     #[schema(example = "Story Hunter")]
-    name: String,
+    pub(crate) name: String,
     /// The first characters of the key.
     #[schema(example = "pbk_8fK2xA")]
-    hint: String,
+    pub(crate) hint: String,
     /// The scopes of the key.
-    scopes: Vec<ApiScope>,
-    created_at: DateTime<Utc>,
+    pub(crate) scopes: Vec<ApiScope>,
+    pub(crate) created_at: DateTime<Utc>,
     /// When the key expires; null if never.
-    expires_at: Option<DateTime<Utc>>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
     /// When the key was revoked.
-    revoked_at: Option<DateTime<Utc>>,
+    pub(crate) revoked_at: Option<DateTime<Utc>>,
     /// When the key was last used, to the minute.
-    last_used_at: Option<DateTime<Utc>>,
+    pub(crate) last_used_at: Option<DateTime<Utc>>,
 }
 
 impl From<api_keys::ApiKey> for ApiKey {
@@ -63,7 +62,7 @@ impl From<api_keys::ApiKey> for ApiKey {
 /// Returns the scope of the tenant in the path; the nil tenant has no keys.
 async fn resolve_tenant(
     state: &AppState,
-    OperatorAuth(proof): OperatorAuth,
+    proof: OperatorProof,
     id: TenantId,
 ) -> Result<TenantScope, ApiError> {
     if id == TenantId::UNASSIGNED {

@@ -12,7 +12,7 @@ mod account_picker;
 mod authorization_step;
 mod browser_binding;
 mod callback;
-mod create;
+pub(crate) mod create;
 mod flow_error;
 mod grant;
 mod outcome;

@@ -1,13 +1,13 @@
 //! Connections: read, pause, sync and disconnect.
 
 mod create_webhook;
-mod delete;
-mod get;
-mod list;
-mod streams;
-mod sync;
-mod update;
-mod webhook_state;
+pub(crate) mod delete;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod streams;
+pub(crate) mod sync;
+pub(crate) mod update;
+pub(crate) mod webhook_state;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -42,65 +42,65 @@ pub(crate) fn router() -> Routes {
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// The tenant that it belongs to.
-    tenant_id: TenantId,
+    pub(crate) tenant_id: TenantId,
     /// The provider's slug.
     #[schema(example = "github")]
-    provider: String,
+    pub(crate) provider: String,
     pub(crate) status: ConnectionStatus,
     /// The reason for the status, for programs.
-    status_reason: Option<String>,
+    pub(crate) status_reason: Option<String>,
     /// The state of its parts, the reason, and the action that helps.
-    health: Health,
+    pub(crate) health: Health,
     /// The provider's account; null while the connection is pending.
-    account: Option<Account>,
+    pub(crate) account: Option<Account>,
     /// The approval that a pending connection waits for; null for other connections.
-    approval: Option<Approval>,
+    pub(crate) approval: Option<Approval>,
     /// The granted scopes or permissions, as the provider names them.
-    scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// The scopes or permissions that the connect flow requests.
     #[schema(value_type = Vec<String>)]
-    required_scopes: &'static [&'static str],
+    pub(crate) required_scopes: &'static [&'static str],
     /// The configured seconds between two polls.
     #[schema(example = 300)]
-    poll_interval_seconds: i32,
+    pub(crate) poll_interval_seconds: i32,
     /// The actual seconds between two polls: more than configured if a full read takes longer at
     /// the provider's rate limits.
     #[schema(example = 300)]
-    effective_poll_interval_seconds: i32,
+    pub(crate) effective_poll_interval_seconds: i32,
     /// When the last successful sync ended.
-    last_sync_at: Option<DateTime<Utc>>,
+    pub(crate) last_sync_at: Option<DateTime<Utc>>,
     /// When the next sync is due; null while the connection is not polled.
-    next_sync_at: Option<DateTime<Utc>>,
+    pub(crate) next_sync_at: Option<DateTime<Utc>>,
     /// The error of the last sync; null after a success.
-    last_error: Option<JobError>,
+    pub(crate) last_error: Option<JobError>,
     /// When the backfill ended.
-    backfilled_at: Option<DateTime<Utc>>,
+    pub(crate) backfilled_at: Option<DateTime<Utc>>,
     /// Problems that do not stop the connection; empty if there are none.
-    warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<Warning>,
     /// The progress of the backfill; null before and after it.
-    backfill: Option<Backfill>,
+    pub(crate) backfill: Option<Backfill>,
     /// The time before which every fact that the provider lists as it happens is in the feed: the
     /// minimum over the connection's streams. Null until each of them has been read once.
-    complete_through: Option<DateTime<Utc>>,
+    pub(crate) complete_through: Option<DateTime<Utc>>,
     /// The same time for facts that only the reconciliation pass finds: replies in old threads,
     /// edits, rows that the provider lists late.
-    reconciled_through: Option<DateTime<Utc>>,
+    pub(crate) reconciled_through: Option<DateTime<Utc>>,
     /// The stream that holds these times back, why, and since when; null if none does.
-    held_back_by: Option<HeldBackBy>,
+    pub(crate) held_back_by: Option<HeldBackBy>,
     /// The reason why `complete_through` does not advance; null while it does.
-    behind: Option<Behind>,
+    pub(crate) behind: Option<Behind>,
     /// The number of facts that a poll found and no delivery had reported. If there are many, the
     /// connection is polled more often for a while.
     #[schema(example = 0)]
-    missed_count: i64,
+    pub(crate) missed_count: i64,
     /// When a poll found the last of these facts.
-    missed_at: Option<DateTime<Utc>>,
+    pub(crate) missed_at: Option<DateTime<Utc>>,
     /// The webhooks of the connection.
-    webhooks: Webhooks,
+    pub(crate) webhooks: Webhooks,
     /// When the last Signal was stored, to the minute.
-    last_signal_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    pub(crate) last_signal_at: Option<DateTime<Utc>>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// A problem that does not stop a connection.
@@ -108,9 +108,9 @@ pub(crate) struct Connection {
 pub(crate) struct Warning {
     /// The kind of problem, for programs.
     #[schema(example = "events_refused")]
-    code: String,
+    pub(crate) code: String,
     /// Explanation and next step, for people.
-    message: String,
+    pub(crate) message: String,
 }
 
 impl Warning {
@@ -141,18 +141,18 @@ impl Warning {
 /// The progress of a connection's backfill.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Backfill {
-    started_at: DateTime<Utc>,
+    pub(crate) started_at: DateTime<Utc>,
     /// The number of known streams: the issues of a repository, the messages of a channel …
     #[schema(example = 280)]
-    streams: i64,
+    pub(crate) streams: i64,
     /// The number of streams that have been read completely.
     #[schema(example = 112)]
-    streams_read: i64,
+    pub(crate) streams_read: i64,
     /// The share of the streams that has been read, from 0 to 1.
     #[schema(example = 0.43)]
-    progress: f64,
+    pub(crate) progress: f64,
     /// When the backfill ends at its rate so far; null while too little has been read.
-    estimated_end_at: Option<DateTime<Utc>>,
+    pub(crate) estimated_end_at: Option<DateTime<Utc>>,
 }
 
 /// The approval that a pending connection waits for.
@@ -162,22 +162,22 @@ pub(crate) struct Backfill {
 pub(crate) struct Approval {
     /// The name of the account; null until the provider names it.
     #[schema(example = "octo-org")]
-    account_name: Option<String>,
+    pub(crate) account_name: Option<String>,
     /// The provider's id of the person who requested the connection.
     #[schema(example = "480938")]
-    requester: Option<String>,
+    pub(crate) requester: Option<String>,
     /// When the approval and the pending connection expire.
-    expires_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// An account at a provider.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Account {
     /// The id that routes deliveries.
-    id: String,
+    pub(crate) id: String,
     /// The display name.
     #[schema(example = "octo-org")]
-    name: String,
+    pub(crate) name: String,
 }
 
 /// The description of a provider; `None` if this release does not know it.

@@ -1,9 +1,9 @@
 //! Webhook deliveries as received.
 
 mod bulk;
-mod get;
-mod list;
-mod replay;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod replay;
 mod unmatched;
 
 use chrono::{DateTime, Utc};
@@ -28,31 +28,31 @@ pub(crate) fn router() -> Routes {
 /// A webhook delivery, or a row of a list that a poll could not read.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Delivery {
-    id: DeliveryId,
+    pub(crate) id: DeliveryId,
     /// The provider's slug.
     #[schema(example = "github")]
-    provider: String,
+    pub(crate) provider: String,
     /// The connection of the delivery; null while it matches none.
-    connection_id: Option<ConnectionId>,
+    pub(crate) connection_id: Option<ConnectionId>,
     /// The provider's account that the delivery names.
-    account_id: Option<String>,
+    pub(crate) account_id: Option<String>,
     /// The provider's id of the delivery, which identifies repeated deliveries.
-    dedupe_id: String,
+    pub(crate) dedupe_id: String,
     /// The name of the event.
     #[schema(example = "issues.opened")]
-    event: String,
+    pub(crate) event: String,
     /// Whether the provider sent it or a poll read it.
-    source: DeliverySource,
+    pub(crate) source: DeliverySource,
     /// The result of the signature check; the signature is not kept.
-    result: VerificationResult,
-    outcome: DeliveryOutcome,
+    pub(crate) result: VerificationResult,
+    pub(crate) outcome: DeliveryOutcome,
     /// The reason for the outcome, if there is one.
-    outcome_detail: Option<String>,
+    pub(crate) outcome_detail: Option<String>,
     /// The number of Signals that it produced.
-    signals: i32,
-    received_at: DateTime<Utc>,
+    pub(crate) signals: i32,
+    pub(crate) received_at: DateTime<Utc>,
     /// When it was last processed.
-    processed_at: Option<DateTime<Utc>>,
+    pub(crate) processed_at: Option<DateTime<Utc>>,
 }
 
 /// The result of the check of a delivery's signature.

@@ -1,10 +1,10 @@
 //! Jobs: queued, running and finished work.
 
 pub(crate) mod bulk;
-mod cancel;
-mod get;
-mod list;
-mod retry;
+pub(crate) mod cancel;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod retry;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -33,35 +33,35 @@ pub(crate) fn router() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Job {
     pub(crate) id: JobId,
-    kind: JobKind,
-    state: JobState,
+    pub(crate) kind: JobKind,
+    pub(crate) state: JobState,
     /// The provider's slug; empty for jobs of the whole service and of all providers.
     #[schema(example = "github")]
-    provider: String,
+    pub(crate) provider: String,
     /// The connection of the job.
-    connection_id: Option<ConnectionId>,
+    pub(crate) connection_id: Option<ConnectionId>,
     /// The mode of a sync; null for other kinds.
-    mode: Option<SyncMode>,
+    pub(crate) mode: Option<SyncMode>,
     /// The progress of a bulk action; null for other kinds.
     progress: Option<JobProgress>,
     /// The uniqueness key: only one unfinished job exists per window.
     #[schema(example = "sync:0198c0de-0000-7000-8000-000000000000:full")]
-    cursor_window: Option<String>,
+    pub(crate) cursor_window: Option<String>,
     /// The number of attempts so far.
-    attempts: i16,
+    pub(crate) attempts: i16,
     /// The maximum number of attempts.
-    max_attempts: i16,
+    pub(crate) max_attempts: i16,
     /// The error of the last attempt.
-    error: Option<JobError>,
+    pub(crate) error: Option<JobError>,
     /// Whether a request asked the running job to stop.
-    cancel_requested: bool,
+    pub(crate) cancel_requested: bool,
     /// The earliest time of the next attempt; null after the job has finished.
-    next_run_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
+    pub(crate) next_run_at: Option<DateTime<Utc>>,
+    pub(crate) created_at: DateTime<Utc>,
     /// When the last attempt began.
-    started_at: Option<DateTime<Utc>>,
+    pub(crate) started_at: Option<DateTime<Utc>>,
     /// When the job finished.
-    finished_at: Option<DateTime<Utc>>,
+    pub(crate) finished_at: Option<DateTime<Utc>>,
 }
 
 /// The progress of a bulk action.

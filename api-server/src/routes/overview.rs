@@ -1,6 +1,6 @@
 //! The overview over all tenants.
 
-mod get;
+pub(crate) mod get;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

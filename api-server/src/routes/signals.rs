@@ -1,8 +1,8 @@
 //! Signals: the feed, its stream, and the catalogue of kinds.
 
-mod get;
+pub(crate) mod get;
 mod kinds;
-mod list;
+pub(crate) mod list;
 mod stream;
 
 use shared::model::{ConnectionId, SignalKind};
@@ -38,16 +38,16 @@ pub(crate) enum Include {
 pub(crate) struct SignalFilter {
     /// Slugs of providers.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
-    source: Vec<String>,
+    pub(crate) source: Vec<String>,
     /// Kinds of Signals.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, example = json!(["issue_created"]))]
-    kind: Vec<SignalKind>,
+    pub(crate) kind: Vec<SignalKind>,
     /// Ids of connections.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
-    connection_id: Vec<Uuid>,
+    pub(crate) connection_id: Vec<Uuid>,
     /// `raw` adds the provider's object to each Signal.
     #[param(inline)]
-    include: Option<Include>,
+    pub(crate) include: Option<Include>,
 }
 
 impl FromQuery for SignalFilter {

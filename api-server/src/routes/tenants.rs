@@ -1,8 +1,8 @@
 //! Tenants, for operators.
 
-mod create;
-mod get;
-mod list;
+pub(crate) mod create;
+pub(crate) mod get;
+pub(crate) mod list;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -23,11 +23,11 @@ pub(crate) fn router() -> Routes {
 /// A team with isolated data.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Tenant {
-    id: TenantId,
+    pub(crate) id: TenantId,
     /// The name, for operators.
     #[schema(example = "Acme")]
-    name: String,
-    created_at: DateTime<Utc>,
+    pub(crate) name: String,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
 impl From<tenants::Tenant> for Tenant {

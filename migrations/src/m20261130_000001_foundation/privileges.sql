@@ -18,6 +18,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON connect_links, connection_routes, creden
 GRANT SELECT, INSERT, UPDATE ON api_keys, connections, deliveries, rate_budgets TO poblysh_api;
 GRANT SELECT, INSERT ON audit_log, events, idempotency_keys, job_history, tenants TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE ON connection_activity TO poblysh_api;
+GRANT SELECT, INSERT, UPDATE (role, expires_at, revoked_at, last_used_at) ON operators TO poblysh_api;
+GRANT SELECT, INSERT, UPDATE (used_at), DELETE ON operator_login_links TO poblysh_api;
+GRANT SELECT, INSERT, UPDATE (active_at, ended_at), DELETE ON operator_sessions TO poblysh_api;
 -- Operators see which accounts without a connection send how much.
 GRANT SELECT ON feed_generations, missed_facts, signals, unmatched_accounts, webhook_results TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE (expires_at, secret), DELETE ON webhook_secrets TO poblysh_api;
@@ -71,6 +74,7 @@ GRANT SELECT (tenant_id, id, kind, provider, connection_id, cursor_window, state
     max_attempts, lost_attempts, payload, bytes, cancel_requested, last_error, traceparent, created_at,
     started_at) ON jobs TO poblysh_operator;
 GRANT SELECT ON job_history TO poblysh_operator;
+GRANT SELECT (id, name, role) ON operators TO poblysh_operator;
 GRANT SELECT (tenant_id, id, connection_id, source, kind, dedupe_key, occurred_at, received_at, tx_id, seq,
     schema_version, body, traceparent) ON signals TO poblysh_operator;
 GRANT SELECT (tenant_id, connection_id, id, resource, desired, external_id, refused_events, attempted_at,

@@ -12,10 +12,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::entities::{job_history, jobs};
-use super::orm::{Scoped, count_rows, equals_literal, newest_first};
+use super::orm::{Scoped, across_tenants, count_rows, equals_literal, newest_first};
 use super::page::{Page, PageRequest};
-use super::{DbError, Json, TenantScope, Tx};
-use crate::model::{ConnectionId, JobError, JobId, JobKind, JobPayload, JobState};
+use super::{DbError, Json, OperatorProof, TenantScope, Tx};
+use crate::model::{ConnectionId, JobError, JobId, JobKind, JobPayload, JobState, TenantId};
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -161,8 +161,11 @@ macro_rules! page {
 
 /// Selects the tenant's queued and running jobs.
 fn active(scope: &TenantScope) -> Select<jobs::Entity> {
-    jobs::Entity::scoped(scope)
-        .select_only()
+    active_of(jobs::Entity::scoped(scope))
+}
+
+fn active_of(jobs: Select<jobs::Entity>) -> Select<jobs::Entity> {
+    jobs.select_only()
         .columns(common_columns!(jobs))
         .columns([jobs::Column::CancelRequested, jobs::Column::RunAt])
         .expr_as(Expr::cust("NULL::timestamptz"), "finished_at")
@@ -170,8 +173,11 @@ fn active(scope: &TenantScope) -> Select<jobs::Entity> {
 
 /// Selects the tenant's finished jobs, with the same columns in the same order.
 fn finished(scope: &TenantScope) -> Select<job_history::Entity> {
-    job_history::Entity::scoped(scope)
-        .select_only()
+    finished_of(job_history::Entity::scoped(scope))
+}
+
+fn finished_of(jobs: Select<job_history::Entity>) -> Select<job_history::Entity> {
+    jobs.select_only()
         .columns(common_columns!(job_history))
         .expr_as(Expr::cust("false"), "cancel_requested")
         .expr_as(Expr::cust("NULL::timestamptz"), "run_at")
@@ -235,6 +241,54 @@ pub async fn count(
         limit: limit.saturating_sub(1),
     };
     Ok(count_rows(tx, page_statement(scope, filter, &request)).await?)
+}
+
+/// A state whose jobs are few over all tenants: queued, running or dead-lettered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListedState {
+    /// Queued.
+    Queued,
+    /// Running.
+    Running,
+    /// Dead-lettered.
+    Dead,
+}
+
+/// Lists the jobs of all tenants in one state, newest first, each with its tenant.
+///
+/// The transaction must be one of [`super::Db::begin_for_operator`]. Scans the table of queued and
+/// running jobs, which is small, or the index `job_history_dead`.
+pub async fn list_all(
+    tx: &mut Tx,
+    _proof: OperatorProof,
+    state: ListedState,
+    request: &PageRequest,
+) -> Result<Page<(TenantId, Job)>, DbError> {
+    let state = match state {
+        ListedState::Queued => JobState::Queued,
+        ListedState::Running => JobState::Running,
+        ListedState::Dead => JobState::Dead,
+    };
+    let filter = JobFilter {
+        state: Some(state),
+        ..JobFilter::default()
+    };
+    let statement = if state == JobState::Dead {
+        let jobs = finished_of(across_tenants()).column(job_history::Column::TenantId);
+        page!(jobs, job_history, filter, request)
+    } else {
+        let jobs = active_of(across_tenants()).column(jobs::Column::TenantId);
+        page!(jobs, jobs, filter, request)
+    };
+    let rows = tx.orm().query_all(&statement).await?;
+    let jobs = rows
+        .iter()
+        .map(|row| {
+            let job = Row::from_query_result(row, "").map(Job::from)?;
+            Ok((row.try_get("", "tenant_id")?, job))
+        })
+        .collect::<Result<Vec<_>, DbError>>()?;
+    Ok(request.page(jobs, |(_, job): &(TenantId, Job)| job.id.0))
 }
 
 /// Returns a job in any state.

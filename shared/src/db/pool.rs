@@ -307,6 +307,13 @@ impl Db {
             .await
     }
 
+    /// Acquires a permit of the operators' share, to authenticate a known operator.
+    pub(super) async fn acquire_operator_share(
+        &self,
+    ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        self.acquire_share(ShareHolder::Operators).await
+    }
+
     /// Waits for a permit of a share for as long as for a session of the pool.
     async fn acquire_share(
         &self,

@@ -2,6 +2,8 @@
 //!
 //! A tenant is never looked up by a value that a client merely claims.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, ColumnTrait, QueryFilter, QuerySelect};
@@ -35,7 +37,12 @@ impl From<Model> for Tenant {
 }
 
 /// Creates a tenant with an entry in the audit log.
-pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant, DbError> {
+pub async fn create(
+    db: &Db,
+    proof: OperatorProof,
+    actor: AuditActor,
+    name: &str,
+) -> Result<Tenant, DbError> {
     let id = TenantId::generate();
     let scope = proof.tenant(id);
     let mut tx = db.begin(&scope).await?;
@@ -45,7 +52,7 @@ pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant,
         ..Default::default()
     };
     let tenant = row.insert(&tx.orm()).await?.into();
-    let entry = AuditEntry::new(AuditActor::Operator, "tenant.created").target(id);
+    let entry = AuditEntry::new(actor, "tenant.created").target(id);
     audit::record(&mut tx, &scope, &entry).await?;
     tx.commit().await?;
     Ok(tenant)
@@ -83,6 +90,24 @@ pub async fn resolve_scope(
     Ok(get(db, proof, id)
         .await?
         .map(|tenant| proof.tenant(tenant.id)))
+}
+
+/// Returns the names of tenants.
+///
+/// The transaction must be one of [`super::Db::begin_for_operator`].
+pub async fn names(
+    tx: &mut Tx,
+    _proof: OperatorProof,
+    ids: impl IntoIterator<Item = TenantId>,
+) -> Result<HashMap<TenantId, String>, DbError> {
+    let named: Vec<(TenantId, String)> = across_tenants::<Entity>()
+        .select_only()
+        .columns([Column::Id, Column::Name])
+        .filter(Column::Id.eq_any(ids))
+        .into_tuple()
+        .all(&tx.orm())
+        .await?;
+    Ok(named.into_iter().collect())
 }
 
 /// Returns the tenant's name.

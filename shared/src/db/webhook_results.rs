@@ -73,3 +73,27 @@ pub async fn list_daily(tx: &mut Tx) -> Result<Vec<DailyCount>, DbError> {
     .fetch_all(&mut **tx)
     .await?)
 }
+
+/// The number of webhook requests of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct HourlyCount {
+    /// The beginning of the hour.
+    pub hour: DateTime<Utc>,
+    /// The number of requests.
+    pub requests: i64,
+    /// The seconds of the hour that have passed.
+    pub seconds: i32,
+}
+
+/// Returns the requests of each of the last 24 hours, oldest first, the current one included.
+pub async fn list_hourly(tx: &mut Tx) -> Result<Vec<HourlyCount>, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT h.hour, coalesce(sum(w.requests), 0)::bigint AS requests, \
+             least(3600, extract(epoch FROM now() - h.hour))::integer AS seconds \
+         FROM generate_series(date_trunc('hour', now()) - interval '23 hours', now(), \
+             interval '1 hour') AS h(hour) \
+         LEFT JOIN webhook_results w ON w.hour = h.hour GROUP BY h.hour ORDER BY h.hour",
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}

@@ -76,6 +76,18 @@ id! {
     ApiKeyId
 }
 id! {
+    /// The id of an entry of the audit log.
+    AuditEntryId
+}
+id! {
+    /// The id of a named operator.
+    OperatorId
+}
+id! {
+    /// The id of an operator's session in the console.
+    OperatorSessionId
+}
+id! {
     /// The id of a sync-worker process.
     WorkerId
 }

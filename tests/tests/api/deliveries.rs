@@ -58,8 +58,35 @@ async fn only_operators_see_delivery_bodies() {
     assert_eq!(shown["outcome"], "processed");
     assert_eq!(shown["body_bytes"], 19);
     assert_eq!(shown.get("body_base64"), None);
-    let whole = api.get(&path, As::OperatorOf(acme.id)).await.ok();
+    let key_with_reason = api
+        .request(reqwest::Method::GET, &path, acme.auth())
+        .header("X-Audit-Reason", "curiosity");
+    let shown = crate::server::read(key_with_reason).await.ok();
+    assert_eq!(shown.get("body_base64"), None);
+    let operator = As::OperatorOf(acme.id);
+    let shown = api.get(&path, operator).await.ok();
+    assert_eq!(shown.get("body_base64"), None, "no reason, no body");
+    let with_reason = api
+        .request(reqwest::Method::GET, &path, operator)
+        .header("X-Audit-Reason", "Ticket 4711: größe");
+    let whole = crate::server::read(with_reason).await.ok();
     assert_eq!(whole["body_base64"], "eyJhY3Rpb24iOiJvcGVuZWQifQ==");
+    for bad in ["", "ab"] {
+        let request = api
+            .request(reqwest::Method::GET, &path, operator)
+            .header("X-Audit-Reason", bad);
+        let rejected = crate::server::read(request).await;
+        rejected.is_problem(400, "invalid_parameters");
+    }
+    let log = api.get("/v1/audit-log?action=delivery.body_read", operator);
+    let log = log.await.ok();
+    let reasons: Vec<&Value> = log["entries"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|entry| &entry["detail"]["reason"])
+        .collect();
+    assert_eq!(reasons, ["Ticket 4711: größe"]);
 }
 
 #[tokio::test]

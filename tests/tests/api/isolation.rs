@@ -7,15 +7,15 @@ use uuid::Uuid;
 use crate::server::{Api, ApiResponse, As, read};
 
 /// An operation of the OpenAPI document.
-struct Operation {
-    id: String,
-    method: Method,
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    pub(crate) method: Method,
     path: String,
     role: Option<String>,
-    has_body: bool,
+    pub(crate) has_body: bool,
 }
 
-fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     let document: Value = serde_json::from_str(&api_server::openapi_json()).expect("JSON");
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -36,8 +36,8 @@ fn operations() -> Vec<Operation> {
 }
 
 /// A tenant and the ids of its resources.
-struct Resources {
-    tenant: Uuid,
+pub(crate) struct Resources {
+    pub(crate) tenant: Uuid,
     key: Uuid,
     connection: Uuid,
     job: Uuid,
@@ -47,7 +47,7 @@ struct Resources {
 
 impl Operation {
     /// The path with ids of these resources.
-    fn resource_path(&self, resources: &Resources) -> String {
+    pub(crate) fn resource_path(&self, resources: &Resources) -> String {
         let id = match self.path.split('/').nth(2).expect("a resource") {
             "connections" => resources.connection,
             "jobs" => resources.job,
@@ -71,7 +71,7 @@ impl Operation {
     }
 }
 
-async fn create_resources(api: &Api) -> Resources {
+pub(crate) async fn create_resources(api: &Api) -> Resources {
     let team = api.team("Acme").await;
     let connection = api.connection(&team).await;
     let keys = api
@@ -93,7 +93,7 @@ async fn create_resources(api: &Api) -> Resources {
 }
 
 /// The operations that need no credential.
-const PUBLIC: [&str; 9] = [
+pub(crate) const PUBLIC: [&str; 9] = [
     "finish_connect",
     "get_health",
     "get_liveness",

@@ -4,8 +4,10 @@
 
 mod api_keys;
 mod bulk;
+mod audit_log;
 mod connect;
 mod connections;
+mod console;
 mod deliveries;
 mod document;
 mod errors;
@@ -14,7 +16,9 @@ mod health;
 mod isolation;
 mod jobs;
 mod limits;
+mod operators;
 mod providers;
+mod roles;
 mod server;
 mod signals;
 mod stream;

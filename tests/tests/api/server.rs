@@ -27,6 +27,8 @@ pub(crate) enum As<'a> {
     /// An operator with `X-Tenant-Id`.
     OperatorOf(Uuid),
     Key(&'a str),
+    /// A named operator's token with `X-Tenant-Id`.
+    Token(&'a str, Uuid),
 }
 
 /// A tenant and a key with all scopes.
@@ -144,6 +146,9 @@ impl Api {
                 .bearer_auth(OPERATOR_TOKEN)
                 .header("X-Tenant-Id", tenant.to_string()),
             As::Key(key) => request.bearer_auth(key),
+            As::Token(token, tenant) => request
+                .bearer_auth(token)
+                .header("X-Tenant-Id", tenant.to_string()),
         }
     }
 
@@ -183,6 +188,15 @@ impl Api {
         let path = format!("/v1/tenants/{tenant}/api-keys");
         let created = self.post(&path, As::Operator, body).await.ok();
         created["key"].as_str().expect("a key").to_owned()
+    }
+
+    /// Creates a named operator; returns its id and token.
+    pub(crate) async fn named_operator(&self, name: &str, role: &str) -> (Uuid, String) {
+        let body = json!({ "name": name, "role": role });
+        let created = self.post("/v1/operators", As::Operator, &body).await.ok();
+        let token = created["token"].as_str().expect("a token").to_owned();
+        let id = created["id"].as_str().expect("an id");
+        (id.parse().expect("a uuid"), token)
     }
 
     /// Runs a statement as the database's owner.

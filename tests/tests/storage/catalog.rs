@@ -108,6 +108,9 @@ async fn ingress_cannot_read_tenant_data() {
         "jobs",
         "api_keys",
         "audit_log",
+        "operators",
+        "operator_login_links",
+        "operator_sessions",
     ] {
         let read = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}")))
             .execute(&mut session)
@@ -222,6 +225,9 @@ async fn operators_role_reads_no_secrets_bodies_raw() {
         ("directory_entries", "*"),
         ("idempotency_keys", "*"),
         ("oauth_states", "*"),
+        ("operators", "token_hash"),
+        ("operator_login_links", "*"),
+        ("operator_sessions", "*"),
         ("token_refresh_log", "*"),
         ("webhook_secrets", "*"),
     ] {

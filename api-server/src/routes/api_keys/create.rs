@@ -10,13 +10,13 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::db::api_keys::{self, ApiScope};
-use shared::db::audit::{self, AuditActor, AuditEntry};
+use shared::db::audit::{self, AuditEntry};
 use shared::model::TenantId;
 use strum::VariantArray;
 use utoipa::ToSchema;
 
 use super::ApiKey;
-use crate::auth::OperatorAuth;
+use crate::auth::AdminAuth;
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{IdPath, JsonBody, Validate, deserialize_integer, validate_name};
 use crate::query::{NoQuery, Query};
@@ -32,14 +32,14 @@ pub(crate) struct NewApiKey {
         max_length = 200,
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
     )]
-    name: String,
+    pub(crate) name: String,
     /// The scopes of the key; all scopes if absent.
     #[schema(min_items = 1)]
-    scopes: Option<Vec<ApiScope>>,
+    pub(crate) scopes: Option<Vec<ApiScope>>,
     /// Days until the key expires; it never expires if absent.
     #[schema(minimum = 1, maximum = 3650)]
     #[serde(default, deserialize_with = "deserialize_integer")]
-    expires_in_days: Option<i32>,
+    pub(crate) expires_in_days: Option<i32>,
 }
 
 impl Validate for NewApiKey {
@@ -64,10 +64,10 @@ impl Validate for NewApiKey {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CreatedApiKey {
     #[serde(flatten)]
-    record: ApiKey,
+    pub(crate) record: ApiKey,
     /// The secret key, shown only once.
     #[schema(example = "pbk_8fK2xA…")]
-    key: String,
+    pub(crate) key: String,
 }
 
 /// Create an API key
@@ -77,7 +77,7 @@ pub(crate) struct CreatedApiKey {
     post,
     path = "/v1/tenants/{tenant_id}/api-keys",
     tag = "tenants",
-    security(("bearer" = ["operator"])),
+    security(("bearer" = ["operator", "admin"])),
     params(("tenant_id" = Uuid, Path, description = "The tenant")),
     request_body = NewApiKey,
     responses(
@@ -87,12 +87,12 @@ pub(crate) struct CreatedApiKey {
 )]
 pub(crate) async fn create_api_key(
     State(state): State<Arc<AppState>>,
-    operator: OperatorAuth,
+    AdminAuth(operator): AdminAuth,
     IdPath(id): IdPath<TenantId>,
     Query(NoQuery): Query<NoQuery>,
     JsonBody(new): JsonBody<NewApiKey>,
 ) -> Result<(StatusCode, Json<CreatedApiKey>), ApiError> {
-    let scope = super::resolve_tenant(&state, operator, id).await?;
+    let scope = super::resolve_tenant(&state, operator.proof, id).await?;
     let requested = new.scopes.unwrap_or_else(|| ApiScope::VARIANTS.to_vec());
     // In the order of the enum and without duplicates.
     let names: BTreeSet<&str> = requested.iter().map(|scope| scope.as_str()).collect();
@@ -111,7 +111,7 @@ pub(crate) async fn create_api_key(
         new.expires_in_days,
     )
     .await?;
-    let entry = AuditEntry::new(AuditActor::Operator, "api_key.created")
+    let entry = AuditEntry::new(operator.actor(), "api_key.created")
         .target(created.key.id)
         .detail(json!({ "scopes": scopes, "expires_at": created.key.expires_at }));
     audit::record(&mut tx, &scope, &entry).await?;

@@ -20,9 +20,9 @@ use crate::state::AppState;
 /// A page of API keys, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ApiKeyList {
-    api_keys: Vec<ApiKey>,
+    pub(crate) api_keys: Vec<ApiKey>,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// List the API keys of a tenant
@@ -41,12 +41,12 @@ pub(crate) struct ApiKeyList {
 )]
 pub(crate) async fn list_api_keys(
     State(state): State<Arc<AppState>>,
-    operator: OperatorAuth,
+    OperatorAuth(proof): OperatorAuth,
     IdPath(id): IdPath<TenantId>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ApiKeyList>, ApiError> {
     let request = query.page()?;
-    let scope = super::resolve_tenant(&state, operator, id).await?;
+    let scope = super::resolve_tenant(&state, proof, id).await?;
     let mut tx = state.db.begin(&scope).await?;
     let page = api_keys::list(&mut tx, &scope, &request).await?;
     tx.commit().await?;

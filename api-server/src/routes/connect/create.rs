@@ -36,7 +36,7 @@ pub(crate) struct NewConnectLink {
         max_length = 2000,
         pattern = "^https?://[!-~]+$"
     )]
-    return_to: Option<String>,
+    pub(crate) return_to: Option<String>,
 }
 
 impl Validate for NewConnectLink {
@@ -64,11 +64,11 @@ pub(crate) struct ConnectLink {
     /// The URL to open in the browser of the person who connects: a page that names the team and
     /// the data to be read, and continues to the provider.
     #[schema(example = "http://127.0.0.1:8080/v1/connect/github/start?state=…")]
-    authorize_url: String,
+    pub(crate) authorize_url: String,
     /// The token of the link, which differs from the state that the provider receives.
-    state: String,
+    pub(crate) state: String,
     /// When the link expires.
-    expires_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// Create a connect link

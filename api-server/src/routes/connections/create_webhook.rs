@@ -16,7 +16,7 @@ use shared::db::{DbError, TenantScope, Tx, webhook_secrets};
 use shared::model::ConnectionId;
 use utoipa::ToSchema;
 
-use crate::auth::{ConnectionsWrite, TenantAuth};
+use crate::auth::{ConnectionsAdmin, TenantAuth};
 use crate::error::{ApiError, Conflict, FieldProblem};
 use crate::extract::{IdPath, OptionalJsonBody, Validate};
 use crate::query::{NoQuery, Query};
@@ -90,7 +90,7 @@ struct WebhookChange {
     post,
     path = "/v1/connections/{id}/webhook",
     tag = "connections",
-    security(("bearer" = ["connections:write"])),
+    security(("bearer" = ["connections:write", "admin"])),
     params(("id" = Uuid, Path, description = "The connection")),
     request_body(content = Option<ConnectionWebhookRequest>, description = "Optional; only for a public key"),
     responses(
@@ -101,7 +101,7 @@ struct WebhookChange {
 )]
 pub(crate) async fn create_connection_webhook(
     State(state): State<Arc<AppState>>,
-    auth: TenantAuth<ConnectionsWrite>,
+    auth: TenantAuth<ConnectionsAdmin>,
     IdPath(id): IdPath<ConnectionId>,
     Query(NoQuery): Query<NoQuery>,
     OptionalJsonBody(body): OptionalJsonBody<ConnectionWebhookRequest>,

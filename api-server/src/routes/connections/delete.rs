@@ -14,7 +14,7 @@ use shared::db::{TenantScope, subscriptions};
 use shared::model::{ConnectionId, ExternalAccount, Subscription};
 use tokio::time::timeout;
 
-use crate::auth::{ConnectionsWrite, TenantAuth};
+use crate::auth::{ConnectionsAdmin, TenantAuth};
 use crate::error::ApiError;
 use crate::extract::IdPath;
 use crate::grant::revoke_unless_used;
@@ -41,13 +41,13 @@ const MAX_DISCONNECT_ATTEMPTS: usize = 3;
     delete,
     path = "/v1/connections/{id}",
     tag = "connections",
-    security(("bearer" = ["connections:write"])),
+    security(("bearer" = ["connections:write", "admin"])),
     params(("id" = Uuid, Path, description = "The connection")),
     responses((status = 204, description = "Disconnected"))
 )]
 pub(crate) async fn delete_connection(
     State(state): State<Arc<AppState>>,
-    auth: TenantAuth<ConnectionsWrite>,
+    auth: TenantAuth<ConnectionsAdmin>,
     IdPath(id): IdPath<ConnectionId>,
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<StatusCode, ApiError> {

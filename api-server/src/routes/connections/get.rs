@@ -21,10 +21,10 @@ use crate::state::AppState;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConnectionDetail {
     #[serde(flatten)]
-    connection: Connection,
+    pub(crate) connection: Connection,
     /// The number of streams by state; `GET /v1/connections/{id}/streams` lists them.
     #[schema(inline)]
-    streams: StreamCounts,
+    pub(crate) streams: StreamCounts,
 }
 
 /// Get a connection

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use shared::db::connections::{self, ConnectionFilter, ConnectionStatus};
+use shared::db::page::PageRequest;
 use shared::health::HealthState;
 use shared::model::ConnectionId;
 use utoipa::{IntoParams, ToSchema};
@@ -89,22 +90,33 @@ pub(crate) async fn list_connections(
         statuses: query.status,
         is_behind: query.behind,
     };
-    let (mut tx, page) = match auth.reach {
+    let (connections, next_cursor) = read_page(&state, auth.reach, &filter, &request).await?;
+    Ok(Json(ConnectionList {
+        connections,
+        next_cursor,
+    }))
+}
+
+/// Reads a page of one tenant or of all.
+pub(crate) async fn read_page(
+    state: &AppState,
+    reach: Reach,
+    filter: &ConnectionFilter,
+    request: &PageRequest,
+) -> Result<(Vec<Connection>, Option<String>), ApiError> {
+    let (mut tx, page) = match reach {
         Reach::Tenant(scope) => {
             let mut tx = state.db.begin(&scope).await?;
-            let page = connections::list(&mut tx, &scope, &filter, &request).await?;
+            let page = connections::list(&mut tx, &scope, filter, request).await?;
             (tx, page)
         }
         Reach::AllTenants(proof) => {
             let mut tx = state.db.begin_for_operator(proof).await?;
-            let page = connections::list_all(&mut tx, proof, &filter, &request).await?;
+            let page = connections::list_all(&mut tx, proof, filter, request).await?;
             (tx, page)
         }
     };
     let connections = show_all(&mut tx, &state.registry, page.items).await?;
     tx.commit().await?;
-    Ok(Json(ConnectionList {
-        connections,
-        next_cursor: page.next_cursor,
-    }))
+    Ok((connections, page.next_cursor))
 }

@@ -28,13 +28,13 @@ use crate::state::AppState;
 pub(crate) struct StreamsQuery {
     /// States of streams, comma-separated.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 5, inline, example = json!(["denied", "failing"]))]
-    state: Vec<StreamState>,
+    pub(crate) state: Vec<StreamState>,
     /// The `next_cursor` of the previous page; without it, the first page.
     #[param(pattern = "^[A-Za-z0-9_-]{1,4000}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// The maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
 }
 
 impl FromQuery for StreamsQuery {
@@ -53,27 +53,27 @@ pub(crate) struct Stream {
     /// The kind and the id of the resource.
     #[serde(rename = "stream")]
     #[schema(example = "issues:1296269")]
-    key: String,
+    pub(crate) key: String,
     #[schema(inline)]
-    state: StreamState,
+    pub(crate) state: StreamState,
     /// Since when it cannot be read; null while it can.
-    since: Option<DateTime<Utc>>,
+    pub(crate) since: Option<DateTime<Utc>>,
     /// Why it cannot be read: the scope that the grant lacks, or the call that failed.
-    error: Option<JobError>,
+    pub(crate) error: Option<JobError>,
     /// Why a part of it cannot be reconciled.
-    reconcile_error: Option<JobError>,
+    pub(crate) reconcile_error: Option<JobError>,
     /// The scope that it needs beyond those that every connection has; null if there is none.
-    required_scope: Option<&'static str>,
+    pub(crate) required_scope: Option<&'static str>,
     /// The time before which every fact that the provider lists as it happens is in the feed. Null
     /// until it has been read once.
-    complete_through: Option<DateTime<Utc>>,
+    pub(crate) complete_through: Option<DateTime<Utc>>,
     /// The same time for facts that only the reconciliation pass finds.
-    reconciled_through: Option<DateTime<Utc>>,
+    pub(crate) reconciled_through: Option<DateTime<Utc>>,
     /// How much of the first read is done, from 0 to 1.
     #[schema(example = 1.0)]
-    progress: f32,
+    pub(crate) progress: f32,
     /// When it is read next; null while the connection is not polled.
-    next_run_at: Option<DateTime<Utc>>,
+    pub(crate) next_run_at: Option<DateTime<Utc>>,
 }
 
 impl Stream {
@@ -108,9 +108,9 @@ impl Stream {
 /// A page of streams, sorted by their keys.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StreamList {
-    streams: Vec<Stream>,
+    pub(crate) streams: Vec<Stream>,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// List the streams of a connection

@@ -26,7 +26,7 @@ pub(crate) struct SyncRequest {
     /// `incremental` (the default) continues from the cursors; `full` reads the past again, which
     /// creates no duplicate Signals.
     #[schema(inline)]
-    mode: Option<SyncMode>,
+    pub(crate) mode: Option<SyncMode>,
 }
 
 impl SyncRequest {

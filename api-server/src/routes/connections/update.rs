@@ -24,11 +24,11 @@ use crate::state::AppState;
 pub(crate) struct ConnectionChange {
     /// `paused` stops polling, while deliveries are still received; `active` resumes polling.
     #[schema(inline)]
-    status: Option<RequestedStatus>,
+    pub(crate) status: Option<RequestedStatus>,
     /// Seconds between two polls.
     #[schema(minimum = 30, maximum = 86400)]
     #[serde(default, deserialize_with = "deserialize_integer")]
-    poll_interval_seconds: Option<i32>,
+    pub(crate) poll_interval_seconds: Option<i32>,
 }
 
 /// A status that a request can set.

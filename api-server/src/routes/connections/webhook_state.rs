@@ -14,23 +14,24 @@ const UNUSUAL_FACTOR: f64 = 2.0;
 
 /// The webhooks of a connection.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Webhooks {
+pub(crate) struct Webhooks {
     /// The state.
     #[schema(inline)]
-    state: WebhookState,
+    pub(crate) state: WebhookState,
     /// When the last delivery arrived, to the minute.
-    last_delivery_at: Option<DateTime<Utc>>,
+    pub(crate) last_delivery_at: Option<DateTime<Utc>>,
     /// The number of facts of the last 24 hours that a poll found and no delivery had reported.
     #[schema(example = 0)]
-    missed_24h: i64,
+    pub(crate) missed_24h: i64,
     /// The number of subscriptions that the provider holds; null if it needs none.
-    subscriptions: Option<i64>,
+    pub(crate) subscriptions: Option<i64>,
 }
 
 /// The state of a connection's webhooks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
-enum WebhookState {
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum WebhookState {
     /// Deliveries arrive, or none was to be expected.
     Active,
     /// Polls find facts that no delivery reports, or deliveries are absent for longer than usual.

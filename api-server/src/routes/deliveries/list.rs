@@ -23,12 +23,12 @@ use crate::state::AppState;
 pub(crate) struct DeliveriesQuery {
     /// The provider's slug.
     #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
-    provider: Option<String>,
+    pub(crate) provider: Option<String>,
     /// The outcome of the deliveries.
     #[param(inline)]
-    outcome: Option<DeliveryOutcome>,
+    pub(crate) outcome: Option<DeliveryOutcome>,
     /// The connection of the deliveries.
-    connection_id: Option<Uuid>,
+    pub(crate) connection_id: Option<Uuid>,
 }
 
 impl FromQuery for (DeliveriesQuery, ListQuery) {
@@ -45,9 +45,9 @@ impl FromQuery for (DeliveriesQuery, ListQuery) {
 /// A page of deliveries, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryList {
-    deliveries: Vec<Delivery>,
+    pub(crate) deliveries: Vec<Delivery>,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// List the webhook deliveries

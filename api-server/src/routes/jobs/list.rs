@@ -23,15 +23,15 @@ use crate::state::AppState;
 pub(crate) struct JobsQuery {
     /// The state of the jobs.
     #[param(inline)]
-    state: Option<JobState>,
+    pub(crate) state: Option<JobState>,
     /// The kind of the jobs.
     #[param(inline)]
-    kind: Option<JobKind>,
+    pub(crate) kind: Option<JobKind>,
     /// The connection of the jobs.
-    connection_id: Option<Uuid>,
+    pub(crate) connection_id: Option<Uuid>,
     /// The provider's slug.
     #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
-    provider: Option<String>,
+    pub(crate) provider: Option<String>,
 }
 
 impl FromQuery for (JobsQuery, ListQuery) {
@@ -49,9 +49,9 @@ impl FromQuery for (JobsQuery, ListQuery) {
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobList {
-    jobs: Vec<Job>,
+    pub(crate) jobs: Vec<Job>,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// List the jobs

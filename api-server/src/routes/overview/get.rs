@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::overview::{self, ConnectionCount};
 use shared::db::webhook_results::{self, DailyCount};
+use shared::db::{DbError, Tx};
 use shared::health::HealthState;
 use strum::VariantArray;
 use utoipa::ToSchema;
@@ -22,81 +23,81 @@ use crate::state::AppState;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Overview {
     /// When it was measured.
-    at: DateTime<Utc>,
-    connections: Connections,
-    queue: Queue,
-    feed: Feed,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) connections: Connections,
+    pub(crate) queue: Queue,
+    pub(crate) feed: Feed,
     /// Webhook requests of the last 24 hours, by provider and result.
-    deliveries: Vec<Deliveries>,
+    pub(crate) deliveries: Vec<Deliveries>,
 }
 
 /// The number of connections of all tenants.
 #[derive(Debug, Serialize, ToSchema)]
-struct Connections {
+pub(crate) struct Connections {
     /// All of them, disconnected ones included.
     #[schema(example = 500)]
-    total: i64,
+    pub(crate) total: i64,
     /// The number of connections that are degraded or need an action.
     #[schema(example = 7)]
-    need_attention: i64,
+    pub(crate) need_attention: i64,
     /// The number of connections by state of health.
     #[schema(example = json!({"healthy": 481, "degraded": 4, "action_required": 3}))]
-    by_health: BTreeMap<String, i64>,
-    by_provider: Vec<ProviderConnections>,
+    pub(crate) by_health: BTreeMap<String, i64>,
+    pub(crate) by_provider: Vec<ProviderConnections>,
 }
 
 /// The number of connections at a provider.
 #[derive(Debug, Serialize, ToSchema)]
-struct ProviderConnections {
+pub(crate) struct ProviderConnections {
     /// The provider's slug.
     #[schema(example = "github")]
-    provider: String,
-    total: i64,
+    pub(crate) provider: String,
+    pub(crate) total: i64,
     /// The number of connections by state of health.
-    by_health: BTreeMap<String, i64>,
+    pub(crate) by_health: BTreeMap<String, i64>,
 }
 
 /// The queue and its workers.
 #[derive(Debug, Serialize, ToSchema)]
-struct Queue {
+pub(crate) struct Queue {
     /// Queued jobs that are due.
-    due: i64,
+    pub(crate) due: i64,
     /// Queued jobs that are due later.
-    scheduled: i64,
+    pub(crate) scheduled: i64,
     /// Running jobs.
-    running: i64,
+    pub(crate) running: i64,
     /// The age of the oldest due job in seconds; 0 without one.
     #[schema(example = 0.4)]
-    oldest_seconds: f64,
+    pub(crate) oldest_seconds: f64,
     /// Dead-lettered jobs within their retention; `GET /v1/jobs?state=dead` lists those of a tenant.
-    dead: i64,
+    pub(crate) dead: i64,
     /// Workers with a valid heartbeat.
     #[schema(example = 2)]
-    workers: i64,
+    pub(crate) workers: i64,
 }
 
 /// The feed of all tenants.
 #[derive(Debug, Serialize, ToSchema)]
-struct Feed {
+pub(crate) struct Feed {
     /// How far the feed's watermark is behind, in seconds; null while no worker measures it.
     #[schema(example = 0.0)]
-    lag_seconds: Option<f64>,
+    pub(crate) lag_seconds: Option<f64>,
 }
 
 /// Webhook requests of a provider with the same result.
 #[derive(Debug, Serialize, ToSchema)]
-struct Deliveries {
+pub(crate) struct Deliveries {
     /// The provider's slug.
     #[schema(example = "github")]
-    provider: String,
+    pub(crate) provider: String,
     /// The result, as in the metric `poblysh_webhook_deliveries_total`.
     #[schema(example = "accepted")]
-    result: String,
+    pub(crate) result: String,
     /// The number of requests of the last 24 hours.
     #[schema(example = 18204)]
-    requests: i64,
+    pub(crate) requests: i64,
     /// When the last one arrived.
-    last_at: DateTime<Utc>,
+    pub(crate) last_at: DateTime<Utc>,
 }
 
 /// Get the overview
@@ -115,12 +116,18 @@ pub(crate) async fn get_overview(
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<Json<Overview>, ApiError> {
     let mut tx = state.db.begin_for_operator(proof).await?;
-    let counts = overview::count_connections(&mut tx).await?;
-    let service = overview::read_service(&mut tx).await?;
-    let jobs = state.queue.totals(&mut tx).await?;
-    let results = webhook_results::list_daily(&mut tx).await?;
+    let overview = read(&state, &mut tx).await?;
     tx.commit().await?;
-    Ok(Json(Overview {
+    Ok(Json(overview))
+}
+
+/// Reads the overview in a transaction of the operators' role.
+pub(crate) async fn read(state: &AppState, tx: &mut Tx) -> Result<Overview, DbError> {
+    let counts = overview::count_connections(tx).await?;
+    let service = overview::read_service(tx).await?;
+    let jobs = state.queue.totals(tx).await?;
+    let results = webhook_results::list_daily(tx).await?;
+    Ok(Overview {
         at: service.now,
         connections: Connections::new(counts),
         queue: Queue {
@@ -135,7 +142,7 @@ pub(crate) async fn get_overview(
             lag_seconds: service.feed_lag_seconds,
         },
         deliveries: results.into_iter().map(Deliveries::from).collect(),
-    }))
+    })
 }
 
 /// Counts of every state, of which none has been counted yet.

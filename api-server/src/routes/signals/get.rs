@@ -9,7 +9,7 @@ use shared::signals::Signal;
 use utoipa::IntoParams;
 
 use super::Include;
-use crate::auth::{SignalsRead, TenantAuth};
+use crate::auth::{AuditReason, SignalsRead, TenantAuth};
 use crate::error::ApiError;
 use crate::extract::IdPath;
 use crate::query::{FromQuery, Query, QueryReader};
@@ -21,7 +21,7 @@ use crate::state::AppState;
 pub(crate) struct SignalQuery {
     /// `raw` adds the provider's object.
     #[param(inline)]
-    include: Option<Include>,
+    pub(crate) include: Option<Include>,
 }
 
 impl FromQuery for SignalQuery {
@@ -38,7 +38,11 @@ impl FromQuery for SignalQuery {
     path = "/v1/signals/{id}",
     tag = "signals",
     security(("bearer" = ["signals:read"])),
-    params(("id" = Uuid, Path, description = "The Signal"), SignalQuery),
+    params(
+        ("id" = Uuid, Path, description = "The Signal"),
+        SignalQuery,
+        ("X-Audit-Reason" = Option<String>, Header, description = "Why an operator reads raw data, for the audit log; required with `include=raw`", min_length = 3, max_length = 500)
+    ),
     responses((status = 200, body = Signal, description = "The Signal"))
 )]
 pub(crate) async fn get_signal(
@@ -46,7 +50,11 @@ pub(crate) async fn get_signal(
     auth: TenantAuth<SignalsRead>,
     IdPath(id): IdPath<SignalId>,
     Query(query): Query<SignalQuery>,
+    reason: AuditReason,
 ) -> Result<Json<Signal>, ApiError> {
+    if query.include.is_some() {
+        auth.disclose_raw(&state, &reason, &id.to_string()).await?;
+    }
     let found = state
         .feed
         .get(&auth.scope, id, query.include.is_some())

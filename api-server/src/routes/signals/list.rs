@@ -11,7 +11,7 @@ use shared::signals::{FeedCompleteness, FeedQuery, Signal};
 use utoipa::{IntoParams, ToSchema};
 
 use super::SignalFilter;
-use crate::auth::{SignalsRead, TenantAuth};
+use crate::auth::{AuditReason, SignalsRead, TenantAuth};
 use crate::error::ApiError;
 use crate::query::{FromQuery, Query, QueryReader};
 use crate::state::AppState;
@@ -34,17 +34,17 @@ pub(crate) enum Order {
 pub(crate) struct SignalsQuery {
     /// The `next_cursor` of the previous page; without it, the first page.
     #[param(pattern = "^[A-Za-z0-9_-]{40,100}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// The maximum number of Signals.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
     /// `feed`: by commit, oldest first; `recent`: newest `timestamp` first.
     #[param(inline)]
-    order: Option<Order>,
+    pub(crate) order: Option<Order>,
     /// Only Signals that happened at this time or later.
-    since: Option<DateTime<Utc>>,
+    pub(crate) since: Option<DateTime<Utc>>,
     /// Only Signals that happened before this time.
-    until: Option<DateTime<Utc>>,
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 impl FromQuery for (SignalsQuery, SignalFilter) {
@@ -63,15 +63,15 @@ impl FromQuery for (SignalsQuery, SignalFilter) {
 /// A page of Signals.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignalPage {
-    signals: Vec<Signal>,
+    pub(crate) signals: Vec<Signal>,
     /// The cursor of the next page. Always present in `feed` order: at the end, poll with it.
     /// Null at the end of `recent` order.
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
     /// Whether more can be read now. A page whose filters skip many rows may have few Signals or
     /// none and still be followed by more.
-    has_more: bool,
+    pub(crate) has_more: bool,
     /// The completeness of the feed over the connections that match the filters.
-    completeness: FeedCompleteness,
+    pub(crate) completeness: FeedCompleteness,
 }
 
 /// List Signals
@@ -83,7 +83,11 @@ pub(crate) struct SignalPage {
     path = "/v1/signals",
     tag = "signals",
     security(("bearer" = ["signals:read"])),
-    params(SignalsQuery, SignalFilter),
+    params(
+        SignalsQuery,
+        SignalFilter,
+        ("X-Audit-Reason" = Option<String>, Header, description = "Why an operator reads raw data, for the audit log; required with `include=raw`", min_length = 3, max_length = 500)
+    ),
     responses(
         (status = 200, body = SignalPage, description = "A page"),
         (status = 410, body = shared::problem::Problem, content_type = "application/problem+json", description = "The cursor has expired")
@@ -93,7 +97,11 @@ pub(crate) async fn list_signals(
     State(state): State<Arc<AppState>>,
     auth: TenantAuth<SignalsRead>,
     Query((params, filter)): Query<(SignalsQuery, SignalFilter)>,
+    reason: AuditReason,
 ) -> Result<Json<SignalPage>, ApiError> {
+    if filter.include.is_some() {
+        auth.disclose_raw(&state, &reason, "page").await?;
+    }
     let query = FeedQuery {
         since: params.since,
         until: params.until,

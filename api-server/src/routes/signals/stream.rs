@@ -18,7 +18,7 @@ use shared::signals::{FeedPage, FeedQuery};
 use utoipa::IntoParams;
 
 use super::SignalFilter;
-use crate::auth::{SignalsRead, TenantAuth};
+use crate::auth::{AuditReason, SignalsRead, TenantAuth};
 use crate::error::ApiError;
 use crate::extract::optional_header;
 use crate::feed_watcher::Subscription;
@@ -69,7 +69,8 @@ impl FromQuery for (StreamQuery, SignalFilter) {
     params(
         StreamQuery,
         SignalFilter,
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last received event", pattern = "^[A-Za-z0-9_-]{40,100}$")
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last received event", pattern = "^[A-Za-z0-9_-]{40,100}$"),
+        ("X-Audit-Reason" = Option<String>, Header, description = "Why an operator reads raw data, for the audit log; required with `include=raw`", min_length = 3, max_length = 500)
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = String, description = "The stream"),
@@ -81,7 +82,11 @@ pub(crate) async fn stream_signals(
     auth: TenantAuth<SignalsRead>,
     Query((params, filter)): Query<(StreamQuery, SignalFilter)>,
     headers: HeaderMap,
+    reason: AuditReason,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    if filter.include.is_some() {
+        auth.disclose_raw(&state, &reason, "stream").await?;
+    }
     let expected = "the id of an event of this stream";
     let last = optional_header(&headers, &LAST_EVENT_ID, expected, is_feed_cursor)?;
     let key = auth.principal.key();

@@ -10,7 +10,7 @@ use shared::db::tenants;
 use utoipa::ToSchema;
 
 use super::Tenant;
-use crate::auth::OperatorAuth;
+use crate::auth::AdminAuth;
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{JsonBody, Validate, validate_name};
 use crate::query::{NoQuery, Query};
@@ -26,7 +26,7 @@ pub(crate) struct NewTenant {
         max_length = 200,
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
     )]
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Validate for NewTenant {
@@ -40,16 +40,17 @@ impl Validate for NewTenant {
     post,
     path = "/v1/tenants",
     tag = "tenants",
-    security(("bearer" = ["operator"])),
+    security(("bearer" = ["operator", "admin"])),
     request_body = NewTenant,
     responses((status = 201, body = Tenant, description = "The tenant"))
 )]
 pub(crate) async fn create_tenant(
     State(state): State<Arc<AppState>>,
-    OperatorAuth(proof): OperatorAuth,
+    AdminAuth(operator): AdminAuth,
     Query(NoQuery): Query<NoQuery>,
     JsonBody(new): JsonBody<NewTenant>,
 ) -> Result<(StatusCode, Json<Tenant>), ApiError> {
-    let tenant = tenants::create(&state.db, proof, new.name.trim()).await?;
+    let tenant =
+        tenants::create(&state.db, operator.proof, operator.actor(), new.name.trim()).await?;
     Ok((StatusCode::CREATED, Json(tenant.into())))
 }

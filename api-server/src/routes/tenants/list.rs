@@ -18,9 +18,9 @@ use crate::state::AppState;
 /// A page of tenants, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TenantList {
-    tenants: Vec<Tenant>,
+    pub(crate) tenants: Vec<Tenant>,
     /// The cursor of the next page; null at the end.
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// List the tenants

@@ -40,6 +40,7 @@ pub(super) mod idempotency_keys;
 pub(super) mod job_history;
 pub(super) mod jobs;
 pub(super) mod oauth_states;
+pub(super) mod operators;
 pub(super) mod subscriptions;
 pub(super) mod tenants;
 pub(super) mod unmatched_accounts;
@@ -109,6 +110,7 @@ mod tests {
             describe(job_history::Entity),
             describe(jobs::Entity),
             describe(oauth_states::Entity),
+            describe(operators::Entity),
             describe(subscriptions::Entity),
             describe(tenants::Entity),
             describe(unmatched_accounts::Entity),

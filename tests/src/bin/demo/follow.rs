@@ -36,7 +36,8 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     for (team, accounts) in teams.iter().zip(&connected) {
         println!("  {:<14} is connected to {accounts}", team.name);
     }
-    print_urls(arguments, &teams[0]);
+    let console = api.create_login_link().await?;
+    print_urls(arguments, &console, &teams[0]);
     let sources = wait_for_backfills(&api, teams).await?;
     let source_width = sources.iter().map(String::len).max().unwrap_or(0);
 
@@ -145,9 +146,11 @@ fn format_signal(team: &str, signal: &Signal, source_width: usize) -> String {
     .to_owned()
 }
 
-fn print_urls(arguments: &FollowArguments, team: &Team) {
+fn print_urls(arguments: &FollowArguments, console: &Url, team: &Team) {
     let at = |base: &Url, path: &str| format!("{}{path}", base.as_str().trim_end_matches('/'));
     println!();
+    println!("  Console, by a link that is valid for five minutes and once");
+    println!("                     {console}");
     println!("  API documentation  {}", at(&arguments.api, "/docs"));
     println!(
         "  OpenAPI            {}",
