@@ -36,7 +36,7 @@ pub(super) async fn load(
     proof: OperatorProof,
 ) -> Result<(Overview, Vec<HourlyRequests>), ApiError> {
     let mut tx = state.db.begin_for_operator(proof).await?;
-    let overview = read(&mut tx).await?;
+    let overview = read(state, &mut tx).await?;
     let counts = webhook_results::list_hourly(&mut tx).await?;
     tx.commit().await?;
     let hourly = counts.iter().map(|count| HourlyRequests {

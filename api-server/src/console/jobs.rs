@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use shared::db::OperatorProof;
 use shared::db::jobs::{self as stored, ListedState};
-use shared::db::{OperatorProof, overview};
 use shared::model::{ConnectionId, JobId, JobState, TenantId};
 
 use super::connections::optional;
@@ -141,7 +141,7 @@ async fn load_all(
     let request = filter.list.page()?;
     let mut tx = state.db.begin_for_operator(proof).await?;
     let page = stored::list_all(&mut tx, proof, state_listed, &request).await?;
-    let service = overview::read_service(&mut tx).await?;
+    let totals = state.queue.totals(&mut tx).await?;
     tx.commit().await?;
     let rows = page.items.into_iter().map(|(tenant, job)| JobRow {
         tenant,
@@ -149,9 +149,9 @@ async fn load_all(
     });
     let mut listed = Listed::new(filter, rows.collect(), page.next_cursor);
     listed.counts = vec![
-        (JobState::Queued, service.due + service.scheduled),
-        (JobState::Running, service.running),
-        (JobState::Dead, service.dead),
+        (JobState::Queued, totals.due + totals.scheduled),
+        (JobState::Running, totals.running),
+        (JobState::Dead, totals.dead),
     ];
     Ok(listed)
 }

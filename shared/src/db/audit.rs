@@ -184,15 +184,15 @@ async fn page(
         rows.into_iter().map(AuditRecord::from).collect(),
         |entry: &AuditRecord| entry.id.0,
     );
-    let named: HashSet<OperatorId> = page
+    let operator_ids: HashSet<OperatorId> = page
         .items
         .iter()
         .filter_map(AuditRecord::operator)
         .collect();
-    let names = if named.is_empty() {
+    let names = if operator_ids.is_empty() {
         HashMap::new()
     } else {
-        operators::names(tx, named).await?
+        operators::names(tx, operator_ids).await?
     };
     for entry in &mut page.items {
         if entry.actor_kind == "operator" {

@@ -143,6 +143,10 @@ pub fn describe_all() {
         Unit::Count,
         "Deliveries per transaction"
     );
+    describe_gauges();
+}
+
+fn describe_gauges() {
     describe_gauge!(
         INGRESS_BACKLOG_BYTES,
         Unit::Bytes,

@@ -41,8 +41,8 @@ pub(crate) struct Resources {
     key: Uuid,
     connection: Uuid,
     job: Uuid,
-    signal: Uuid,
-    delivery: Uuid,
+    pub(crate) signal: Uuid,
+    pub(crate) delivery: Uuid,
 }
 
 impl Operation {

@@ -3,8 +3,8 @@
 //! Each covers success, a missing credential, another tenant, invalid input and conflicts.
 
 mod api_keys;
-mod bulk;
 mod audit_log;
+mod bulk;
 mod connect;
 mod connections;
 mod console;

@@ -55,17 +55,17 @@ impl ConnectionView<'_> {
             (self.actions())
             div class="grid" { (self.facts()) (self.webhooks()) }
             (self.streams())
-            (section("Jobs", &all("/console/jobs"), jobs_table(self.operator, self.jobs, false)))
+            (section("Jobs", &all("/console/jobs"), &jobs_table(self.operator, self.jobs, false)))
             (section(
                 "Deliveries",
                 &all("/console/deliveries"),
-                deliveries_table(connection.tenant_id, self.deliveries),
+                &deliveries_table(connection.tenant_id, self.deliveries),
             ))
-            (section("Signals", &all("/console/signals"), signals_table(self.signals)))
+            (section("Signals", &all("/console/signals"), &signals_table(self.signals)))
             (section(
                 "Changes",
                 &with_query("/console/audit-log", &[("tenant", &tenant), ("target", &own)]),
-                entries_table(self.changes),
+                &entries_table(self.changes),
             ))
         };
         ConsolePage {
@@ -274,7 +274,7 @@ fn scopes<'s>(scopes: impl Iterator<Item = &'s str>) -> Markup {
 }
 
 /// A part of the page with a link to the whole list.
-fn section(title: &str, all: &str, content: Markup) -> Markup {
+fn section(title: &str, all: &str, content: &Markup) -> Markup {
     html! {
         section class="panel" {
             h2 { (title) }

@@ -58,10 +58,7 @@ pub(super) fn time(at: DateTime<Utc>) -> Markup {
 
 /// A time, or a word for its absence.
 pub(super) fn time_or(at: Option<DateTime<Utc>>, absent: &str) -> Markup {
-    match at {
-        Some(at) => time(at),
-        None => html! { span class="muted" { (absent) } },
-    }
+    at.map_or_else(|| html! { span class="muted" { (absent) } }, time)
 }
 
 /// The name of a state, coloured by its class.

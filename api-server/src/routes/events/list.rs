@@ -70,7 +70,7 @@ pub(crate) struct Event {
     /// `subscription.expiring`, and for operators `deliveries.rejected`. Later releases may add others.
     #[serde(rename = "type")]
     #[schema(example = "connection.action_required")]
-    event_type: String,
+    kind: String,
     /// The tenant; the nil UUID for an event of the service.
     tenant_id: TenantId,
     /// The provider's slug.
@@ -94,7 +94,7 @@ impl From<events::Event> for Event {
     fn from(event: events::Event) -> Self {
         Self {
             id: event.id,
-            event_type: event.event_type,
+            kind: event.event_type,
             tenant_id: event.tenant_id,
             provider: event.provider,
             connection_id: event.connection_id,

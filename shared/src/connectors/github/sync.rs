@@ -77,13 +77,13 @@ pub(super) async fn page(
             outcome => outcome,
         }
     };
-    outcome.or_else(|error| {
+    outcome.map_err(|error| {
         // A page URL from GitHub that is no longer valid.
         let is_stale = error.is(StatusCode::UNPROCESSABLE_ENTITY) && request.cursor.is_some();
-        Err(match error.cause {
+        match error.cause {
             ConnectorError::Permanent(source) if is_stale => ConnectorError::CursorExpired(source),
             other => other,
-        })
+        }
     })
 }
 
@@ -155,7 +155,7 @@ impl<'r> Reader<'r> {
         url.query_pairs_mut()
             .extend_pairs(query)
             .append_pair("per_page", PER_PAGE);
-        self.resize(url)
+        self.resize(&url)
     }
 
     /// Kind of the stream: the part of its key before the colon.
@@ -205,11 +205,11 @@ impl<'r> Reader<'r> {
     /// Reduces the page size in a URL after failures.
     ///
     /// Stars are read backwards from the end.
-    fn resize(&self, url: Url) -> Url {
+    fn resize(&self, url: &Url) -> Url {
         if self.kind() == root_cursor::STARGAZERS {
-            return with_page_size_backwards(&url, self.request.failures);
+            return with_page_size_backwards(url, self.request.failures);
         }
-        with_page_size(&url, self.request.failures)
+        with_page_size(url, self.request.failures)
     }
 
     /// Parses a page URL from the cursor.
@@ -219,7 +219,7 @@ impl<'r> Reader<'r> {
         Url::parse(url)
             .ok()
             .filter(|url| self.client.is_api_url(url))
-            .map(|url| self.resize(url))
+            .map(|url| self.resize(&url))
             .ok_or_else(|| ConnectorError::CursorExpired("the API's base URL has changed".into()))
     }
 

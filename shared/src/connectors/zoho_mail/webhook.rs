@@ -17,7 +17,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 
 use super::settings::AppSettings;
-use super::sync::FOLDER;
 use super::wire::{Delivery, Mail, WireError, without_content};
 use super::{SLUG, descriptor, normalize};
 use crate::clock::SharedClock;
@@ -27,8 +26,8 @@ use crate::connectors::settings::{App, AppReader};
 use crate::connectors::wire::Json;
 use crate::connectors::zoho::zuid;
 use crate::connectors::{
-    Acknowledgement, ConnectionWebhooks, Handshake, KeySource, ProviderDescriptor, SyncHint,
-    VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest, WebhookVerifier,
+    Acknowledgement, ConnectionWebhooks, Handshake, KeySource, ProviderDescriptor, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest, WebhookVerifier,
 };
 use crate::crypto::{constant_time_eq, sha256, verify_hmac_sha256};
 use crate::model::{ConnectionId, SignalKind};
@@ -198,9 +197,7 @@ fn describe(body: &Bytes) -> (&'static str, Option<String>, Bytes) {
     if delivery.entity.is_some() {
         ("entity.changed", None, stored)
     } else if mail.is_mail() {
-        // Two mails may share a rounded id.
-        let id = mail.id().ok().filter(|_| !delivery.has_uncertain_id());
-        let id = id.map(|id| format!("mail:{id}"));
+        let id = mail.id().ok().map(|id| format!("mail:{id}"));
         ("mail.received", id, stored)
     } else {
         ("unknown", None, stored)
@@ -228,25 +225,8 @@ pub(super) fn handle(delivery: &WebhookDelivery) -> WebhookOutcome {
             ..WebhookOutcome::default()
         };
     }
-    if stated.has_uncertain_id() {
-        // The list has the exact id, so the mail is one Signal.
-        return WebhookOutcome {
-            sync_hint: Some(folder_to_read(&stated, &mail)),
-            ..WebhookOutcome::default()
-        };
-    }
     let signal = normalize::mail(account, SignalKind::EmailReceived, &mail, raw);
     WebhookOutcome::from_signals(signal.map(|signal| vec![signal]))
-}
-
-/// The folder of a mail, or every folder if its id is rounded too.
-fn folder_to_read(delivery: &Delivery, mail: &Mail) -> SyncHint {
-    match &mail.folder {
-        Some(folder) if !delivery.has_uncertain_folder() => {
-            SyncHint::stream(format!("{FOLDER}:{folder}"))
-        }
-        _ => SyncHint::All,
-    }
 }
 
 #[cfg(test)]

@@ -310,13 +310,6 @@ pub(super) struct Delivery {
     /// The task, if it is one.
     #[serde(rename = "entityId", default, deserialize_with = "id")]
     pub(super) entity: Option<String>,
-    #[serde(rename = "messageIdString", default, deserialize_with = "id")]
-    exact_id: Option<String>,
-    /// The ids of the mail and of its folder as Zoho sends them: numbers.
-    #[serde(rename = "messageId")]
-    id: Option<Box<RawValue>>,
-    #[serde(rename = "folderId")]
-    folder: Option<Box<RawValue>>,
 }
 
 impl Delivery {
@@ -324,27 +317,6 @@ impl Delivery {
     pub(super) fn parse(raw: &RawValue) -> Result<Self, WireError> {
         object(raw)
     }
-
-    /// Whether the mail's only id may be that of another mail.
-    pub(super) fn has_uncertain_id(&self) -> bool {
-        let has_exact = self.exact_id.as_deref().is_some_and(is_number);
-        !has_exact && self.id.as_deref().is_some_and(may_be_rounded)
-    }
-
-    /// Whether the folder's id may be that of another folder.
-    pub(super) fn has_uncertain_folder(&self) -> bool {
-        self.folder.as_deref().is_none_or(may_be_rounded)
-    }
-}
-
-/// Whether a number may have been rounded to a double by the program that wrote it.
-///
-/// That program writes either the shortest digits that stand for the double, or all of them.
-fn may_be_rounded(raw: &RawValue) -> bool {
-    let digits = raw.get();
-    let is_large = digits.parse().is_ok_and(|number: u64| number > 1 << 53);
-    let is_written = |number: f64| number.to_string() == digits || format!("{number:.0}") == digits;
-    is_large && digits.parse().is_ok_and(is_written)
 }
 
 /// The object as received, without the fields that are not kept; null if it is no object.

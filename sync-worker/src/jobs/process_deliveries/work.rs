@@ -106,7 +106,7 @@ impl Work {
         for change in outcome.changes {
             match change {
                 AccountChange::GrantCheckRequired => {
-                    self.enqueue(delivery, ConfirmGrant::default())
+                    self.enqueue(delivery, ConfirmGrant::default());
                 }
                 change => self
                     .changes

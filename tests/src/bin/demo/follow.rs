@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::ensure;
 use ::tests::api::Api;
+use anyhow::ensure;
 use url::Url;
 
 use crate::FollowArguments;

@@ -139,8 +139,10 @@ mod tests {
     }
 
     fn log(codes: &[Option<i64>]) -> Vec<AppDelivery> {
-        let newest_first = codes.iter().rev().zip(1..).rev();
-        newest_first
+        // The latest delivery has the highest id.
+        codes
+            .iter()
+            .zip((1_u64..=codes.len() as u64).rev())
             .map(|(code, id)| AppDelivery {
                 id,
                 guid: id.to_string(),

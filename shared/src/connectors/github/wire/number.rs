@@ -23,7 +23,7 @@ pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
 pub(super) fn number<'de, T: FromStr, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    Ok(parse(&*Box::<RawValue>::deserialize(deserializer)?))
+    Ok(parse(&Box::<RawValue>::deserialize(deserializer)?))
 }
 
 /// Deserializes a number that is a part of a key: an unreadable one is an error.

@@ -65,10 +65,18 @@ struct Walk {
     /// Unread threads of the last page.
     #[serde(default)]
     threads: Vec<Thread>,
-    /// Whether Slack denied access to the replies of an existing thread.
+    /// Threads whose replies could not be read.
+    #[serde(default, flatten)]
+    unread: UnreadThreads,
+}
+
+/// Whether the replies of existing threads could not be read.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct UnreadThreads {
+    /// Slack denied access to one.
     #[serde(default)]
     is_denied: bool,
-    /// Whether Slack failed to return the replies of an existing thread.
+    /// Slack failed to return one.
     #[serde(default)]
     is_failing: bool,
 }
@@ -110,7 +118,7 @@ pub(super) async fn read_page(
         match read_replies(slack, request, channel, &mut walk, thread).await {
             // One thread that Slack never returns must not stop the channel.
             Err(ConnectorError::Transient(source)) if request.skips_failing_parts() => {
-                walk.is_failing = true;
+                walk.unread.is_failing = true;
                 tracing::warn!(
                     provider = "slack",
                     stream.key = %request.stream.key,
@@ -127,8 +135,8 @@ pub(super) async fn read_page(
     let has_more = !walk.done || !walk.threads.is_empty();
     let left = part_before(walk.latest.at(), cursor.floor.at(), walk.started_at);
     // A denied thread does not end the walk, so other messages are still read.
-    let denied_part = walk.is_denied.then_some(REPLIES);
-    let failing_part = walk.is_failing.then_some(REPLIES);
+    let denied_part = walk.unread.is_denied.then_some(REPLIES);
+    let failing_part = walk.unread.is_failing.then_some(REPLIES);
     if has_more {
         cursor.walk = Some(walk);
     } else {
@@ -161,8 +169,7 @@ fn start_walk(profile: HistoryProfile, request: &SyncRequest, cursor: &Cursor) -
         next: None,
         done: false,
         threads: Vec::new(),
-        is_denied: false,
-        is_failing: false,
+        unread: UnreadThreads::default(),
     }
 }
 
@@ -259,7 +266,7 @@ async fn read_replies(
         ThreadPage::Found(response) => response,
         ThreadPage::NotFound => return Ok(PageContent::default()),
         ThreadPage::Denied => {
-            walk.is_denied = true;
+            walk.unread.is_denied = true;
             return Ok(PageContent::default());
         }
     };
@@ -277,7 +284,7 @@ async fn read_replies(
             after: last,
         }),
         // No row shows where the next page begins.
-        None if has_more => walk.is_failing = true,
+        None if has_more => walk.unread.is_failing = true,
         _ => {}
     }
     let emit_from = walk.emit_from;
