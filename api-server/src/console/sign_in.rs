@@ -171,15 +171,14 @@ async fn start_by_token(
     let Some(operator) = verify_operator(token, false, state).await? else {
         return Ok(None);
     };
-    let owner = match operator.id {
-        Some(id) => SessionOwner::Named(id),
-        None => {
-            let mut configured = state.operator_tokens.iter();
-            let presented = configured.find(|configured| {
-                OperatorProof::check(std::slice::from_ref(*configured), token).is_some()
-            });
-            SessionOwner::bootstrap(presented.ok_or(ApiError::Unauthorized)?)
-        }
+    let owner = if let Some(id) = operator.id {
+        SessionOwner::Named(id)
+    } else {
+        let mut configured = state.operator_tokens.iter();
+        let presented = configured.find(|configured| {
+            OperatorProof::check(std::slice::from_ref(*configured), token).is_some()
+        });
+        SessionOwner::bootstrap(presented.ok_or(ApiError::Unauthorized)?)
     };
     let mut tx = state.db.begin(&operator.proof.unassigned()).await?;
     let cookie = start_session(&mut tx, owner, operator.actor(), "token").await?;
