@@ -134,18 +134,19 @@ pub(super) async fn create_key(
     form: Form,
 ) -> Result<Response, Rejection> {
     let scopes: Option<Vec<ApiScope>> = form.all("scope").map(|text| text.parse().ok()).collect();
-    let days = form.only("expires_in_days").unwrap_or_default().trim();
-    let days: Option<Option<i32>> = match days {
-        "" => Some(None),
-        text => text.parse().ok().map(Some),
-    };
     let invalid =
         |name: &str, reason: &str| ApiError::Fields(vec![FieldProblem::new(name, reason)]);
+    let days = form.only("expires_in_days").unwrap_or_default().trim();
+    let expires_in_days = if days.is_empty() {
+        None
+    } else {
+        let days = days.parse::<i32>();
+        Some(days.map_err(|_| invalid("expires_in_days", "must be from 1 to 3650"))?)
+    };
     let body = validated(NewApiKey {
         name: form.only("name").unwrap_or_default().to_owned(),
         scopes: Some(scopes.ok_or_else(|| invalid("scope", "must be a scope"))?),
-        expires_in_days: days
-            .ok_or_else(|| invalid("expires_in_days", "must be from 1 to 3650"))?,
+        expires_in_days,
     })?;
     let app = State(Arc::clone(&state));
     let admin = admin(&form)?;
