@@ -160,7 +160,7 @@ mod tests {
             (200, EventType::ConnectionRecovered),
         ];
         assert_eq!(events(&states), expected);
-        assert_eq!(events(&[(10, Paused), (20, Healthy)]), []);
+        assert!(events(&[(10, Paused), (20, Healthy)]).is_empty());
     }
 
     proptest! {
