@@ -42,6 +42,7 @@ docker_start_engine() {
     DOCKER_ENGINE_FOLDER=$1
     mkdir -p "$1"
     iptables-save >"$1/iptables" 2>/dev/null || : >"$1/iptables"
+    cat /proc/sys/net/ipv4/ip_forward >"$1/ip_forward"
     DOCKER_HOST=unix://$1/docker.sock
     export DOCKER_HOST
     dockerd --host "$DOCKER_HOST" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/dockerd.pid" \
@@ -82,7 +83,8 @@ docker_close() {
     kill -KILL "$DOCKER_ENGINE_PID" 2>/dev/null
     wait "$DOCKER_ENGINE_PID" 2>/dev/null
     DOCKER_ENGINE_PID=""
-    # The engine leaves its bridge and its firewall rules behind.
+    # The engine leaves its bridge, its firewall rules and the forwarding of packets behind.
+    cat "$DOCKER_ENGINE_FOLDER/ip_forward" >/proc/sys/net/ipv4/ip_forward 2>/dev/null
     ip link delete docker0 2>/dev/null
     docker_restore_firewall "$DOCKER_ENGINE_FOLDER/iptables"
     grep " $DOCKER_ENGINE_FOLDER/" /proc/mounts | cut -d' ' -f2 | sort -r | xargs -r umount 2>/dev/null
