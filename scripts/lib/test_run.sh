@@ -22,7 +22,7 @@ processors() {
 
 has_doc_examples() {
     grep -rqE '^[[:space:]]*//[/!] ```' --include='*.rs' --exclude-dir=target \
-        api-server migrations shared sync-worker tests webhook-ingress
+        api-server migrations poblysh shared sync-worker tests webhook-ingress
 }
 
 check_fixtures() {

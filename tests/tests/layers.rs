@@ -12,7 +12,13 @@ use std::str::FromStr;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The crates whose files are checked, by folder.
-const CRATES: [&str; 4] = ["shared", "api-server", "webhook-ingress", "sync-worker"];
+const CRATES: [&str; 5] = [
+    "shared",
+    "api-server",
+    "webhook-ingress",
+    "sync-worker",
+    "poblysh",
+];
 
 /// The modules of the crate `shared`, from the ground up. A module uses those of lower layers only.
 const LAYERS: [&[&str]; 7] = [

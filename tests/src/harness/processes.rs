@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// The path, the coverage file of `scripts/coverage`, and the fake clock's variables of
 /// `scripts/test --clock-factor`, under which all processes must show the same time.
-const INHERITED: [&str; 6] = [
+pub(super) const INHERITED: [&str; 6] = [
     "PATH",
     "LLVM_PROFILE_FILE",
     "LD_PRELOAD",
@@ -367,7 +367,7 @@ pub fn processor_time(id: u32) -> Duration {
 }
 
 /// Path of a program: one folder above the test binaries in `target/<profile>/deps`.
-fn binary(name: &str) -> PathBuf {
+pub(super) fn binary(name: &str) -> PathBuf {
     let mut folder = std::env::current_exe().expect("a path");
     folder.pop();
     if folder.ends_with("deps") {

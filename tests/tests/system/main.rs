@@ -3,9 +3,12 @@
 mod arguments;
 mod chaos;
 mod clock;
+mod command;
 mod completeness;
 mod connection_keys;
 mod crash;
+mod doctor;
+mod doctor_providers;
 mod feed;
 mod fences;
 mod field;
