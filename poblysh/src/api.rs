@@ -23,7 +23,7 @@ const MAX_PAGE: usize = 200;
 /// The most attempts of a read that the API delays.
 const MAX_ATTEMPTS: u32 = 4;
 /// The longest delay that is waited for.
-const MAX_DELAY: Duration = Duration::from_secs(60);
+const MAX_DELAY: Duration = Duration::from_mins(1);
 
 /// A client with a token, and a tenant if one is named.
 #[derive(Clone)]

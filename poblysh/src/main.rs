@@ -36,12 +36,10 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = format!("error: {error}");
-            for cause in error.chain().skip(1) {
-                text.push_str(&format!("\n  because: {cause}"));
-            }
+            let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+            let text = texts.join("\n  because: ");
             // Without stderr there is no place left for the error.
-            writeln!(io::stderr(), "{text}").ok();
+            writeln!(io::stderr(), "error: {text}").ok();
             ExitCode::FAILURE
         }
     }

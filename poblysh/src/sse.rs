@@ -119,7 +119,7 @@ mod tests {
     fn write(event: &Event, line_end: &str) -> String {
         let mut text = String::new();
         let mut field = |name: &str, value: &str| {
-            text.push_str(&format!("{name}: {value}{line_end}"));
+            text.extend([name, ": ", value, line_end]);
         };
         if let Some(id) = &event.id {
             field("id", id);

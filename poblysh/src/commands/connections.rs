@@ -48,10 +48,10 @@ pub(crate) enum ConnectionsCommand {
         /// A provider's slug; repeatable.
         #[arg(long = "provider", value_name = "PROVIDER")]
         providers: Vec<String>,
-        /// A status, such as active or needs_reauth; repeatable.
+        /// A status, such as `active` or `needs_reauth`; repeatable.
         #[arg(long = "status", value_name = "STATUS")]
         statuses: Vec<String>,
-        /// A state of health, such as degraded or action_required; repeatable.
+        /// A state of health, such as `degraded` or `action_required`; repeatable.
         #[arg(long = "health", value_name = "STATE")]
         health: Vec<String>,
         /// Only those whose part of the feed does not advance.

@@ -80,17 +80,17 @@ fn health(detail: &Value, output: Output) -> anyhow::Result<()> {
         text(&health["reason"])
     ))?;
     output.line(&format!("           {}", text(&health["explanation"])))?;
-    let mut act = match action["kind"].as_str() {
+    let mut act = vec![match action["kind"].as_str() {
         None | Some("none") => "none is needed".to_owned(),
         Some(kind) => format!("{kind} by {}", text(&action["who"]).replace('_', " ")),
-    };
+    }];
     if let Some(until) = action["until"].as_str() {
-        act.push_str(&format!(", until {}", time(until)));
+        act.push(format!("until {}", time(until)));
     }
     if let Some(url) = action["url"].as_str() {
-        act.push_str(&format!(", at {url}"));
+        act.push(format!("at {url}"));
     }
-    output.line(&format!("action     {act}"))?;
+    output.line(&format!("action     {}", act.join(", ")))?;
     for warning in detail["warnings"].as_array().into_iter().flatten() {
         let (code, message) = (text(&warning["code"]), text(&warning["message"]));
         output.line(&format!("warning    {code}: {message}"))?;

@@ -37,7 +37,11 @@ impl Database {
         }
         let first = opened.iter().find_map(|(_, db)| db.as_ref().ok());
         let server = match first {
-            Some(db) => Some(installation::read_server(db).await.map_err(unreadable)),
+            Some(db) => Some(
+                installation::read_server(db)
+                    .await
+                    .map_err(|error| unreadable(&error)),
+            ),
             None => None,
         };
         Self {
@@ -122,8 +126,8 @@ fn session_failure(subject: &'static str, role: Role, error: &DbError) -> Findin
     Finding::failure(subject, message, cure)
 }
 
-fn unreadable(error: DbError) -> Finding {
-    Finding::failure("server", format!("not readable: {}", chain(&error)), APPLY)
+fn unreadable(error: &DbError) -> Finding {
+    Finding::failure("server", format!("not readable: {}", chain(error)), APPLY)
 }
 
 /// An error with its causes in one line.

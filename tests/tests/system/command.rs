@@ -51,9 +51,9 @@ async fn tenant_and_key_are_managed() {
     ];
     let created = operator.json(&create).await;
     let key = id(&created["key"]);
-    let list = operator.json(&["keys", "list", "--tenant", &tenant]).await;
+    let listed = operator.json(&["keys", "list", "--tenant", &tenant]).await;
     assert_eq!(
-        rows(&list, "api_keys")[0]["scopes"],
+        rows(&listed, "api_keys")[0]["scopes"],
         json!(["signals:read"])
     );
 
@@ -150,12 +150,12 @@ async fn connection_is_connected_diagnosed_and_changed() {
     let last = lines.next_line().await.expect("text").expect("a sentence");
     assert!(last.contains("is connected"), "{last}");
 
-    let list = operator
+    let listed = operator
         .json(&["connections", "list", "--provider", "github"])
         .await;
-    let connection = id(&rows(&list, "connections")[0]["id"]);
+    let connection = id(&rows(&listed, "connections")[0]["id"]);
     assert!(last.contains(&connection), "{last}");
-    assert_eq!(rows(&list, "connections")[0]["tenant_id"], json!(tenant));
+    assert_eq!(rows(&listed, "connections")[0]["tenant_id"], json!(tenant));
     let diagnosis = operator
         .text(&["connections", "diagnose", &connection])
         .await;
@@ -251,21 +251,21 @@ async fn migrations_are_applied_and_listed() {
     let db = TestDb::empty().await;
     let command = Poblysh::with_env(&[("POBLYSH_DATABASE_URL", db.url())]);
     let status = command.json(&["migrate", "status"]).await;
-    let states = |status: &Value| -> Vec<String> {
+    let states_of = |status: &Value| -> Vec<String> {
         rows(status, "migrations")
             .iter()
             .map(|one| id(&one["state"]))
             .collect()
     };
     assert!(
-        states(&status).iter().all(|state| state == "pending"),
+        states_of(&status).iter().all(|state| state == "pending"),
         "{status}"
     );
     let applied = command.json(&["migrate", "up"]).await;
-    assert_eq!(rows(&applied, "applied").len(), states(&status).len());
+    assert_eq!(rows(&applied, "applied").len(), states_of(&status).len());
     let status = command.json(&["migrate", "status"]).await;
     assert!(
-        states(&status).iter().all(|state| state == "applied"),
+        states_of(&status).iter().all(|state| state == "applied"),
         "{status}"
     );
     let again = command.text(&["migrate", "up"]).await;

@@ -116,6 +116,12 @@ async fn wrong_settings_of_apps_are_named() {
         let suspicious = command.set(&format!("POBLYSH_{variable}"), value);
         assert_found(&providers(&suspicious).await, found, "warning", cure);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotating_secret_and_missing_app_are_named() {
+    let system = System::with_fast_provider().workers(0).start().await;
+    let command = Poblysh::of(&system);
     let rotating = format!("{WRONG},{}", system.env["POBLYSH_JIRA_CLIENT_SECRET"]);
     let rotating = command.set("POBLYSH_JIRA_CLIENT_SECRET", &rotating);
     assert_found(
