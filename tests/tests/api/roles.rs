@@ -10,8 +10,9 @@ use crate::server::{Api, As};
 const ROLES: [&str; 3] = ["viewer", "operator", "admin"];
 
 /// The lowest role of each operation that is not public.
-const LOWEST_ROLE: [(&str, &str); 34] = [
+const LOWEST_ROLE: [(&str, &str); 37] = [
     ("cancel_job", "operator"),
+    ("change_jobs", "operator"),
     ("create_api_key", "admin"),
     ("create_connect_link", "operator"),
     ("create_connection_webhook", "admin"),
@@ -31,11 +32,13 @@ const LOWEST_ROLE: [(&str, &str); 34] = [
     ("list_connection_streams", "viewer"),
     ("list_connections", "viewer"),
     ("list_deliveries", "viewer"),
+    ("list_events", "viewer"),
     ("list_jobs", "viewer"),
     ("list_operators", "viewer"),
     ("list_signals", "viewer"),
     ("list_tenants", "viewer"),
     ("list_unmatched_accounts", "viewer"),
+    ("replay_deliveries", "operator"),
     ("replay_delivery", "operator"),
     ("retry_job", "operator"),
     ("revoke_api_key", "admin"),
