@@ -18,7 +18,7 @@ use crate::state::AppState;
 pub(super) struct Unstored {
     /// The error.
     pub(super) error: ApiError,
-    /// Whether the grant may be stored all the same: the response to the commit was lost.
+    /// Whether the grant may be stored anyway: the response to the commit was lost.
     pub(super) may_be_stored: bool,
 }
 

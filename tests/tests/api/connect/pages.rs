@@ -4,7 +4,7 @@ mod choice;
 mod failures;
 mod outcomes;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::harness::{System, Tenant};
 use url::Url;
 
@@ -80,8 +80,14 @@ async fn consent_at_jira(browser: &mut Browser<'_>, link: &Url) -> Url {
 }
 
 /// Makes the next code exchanges at Jira fail with a status.
-async fn fail_exchange(system: &System, status: u16) {
-    let fault = json!({ "target": "request", "effect": "status", "status": status, "count": 1,
-        "pattern": "POST /auth/oauth/token" });
+async fn fail_exchange(system: &System, mut fault: Value) {
+    fault["target"] = json!("request");
+    fault["count"] = json!(1);
+    fault["pattern"] = json!("POST /auth/oauth/token");
     system.sim("faults", fault).await;
+}
+
+/// A fault that gives this status.
+fn failure(status: u16) -> Value {
+    json!({ "effect": "status", "status": status })
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::browser::{Browser, location, param, with_param, without_query};
 use super::super::{connections, link, start};
-use super::{add_sites, consent_at_jira, fail_exchange, jira_link, page, shows};
+use super::{add_sites, consent_at_jira, fail_exchange, failure, jira_link, page, shows};
 
 #[tokio::test]
 async fn declined_consent_can_start_again() {
@@ -48,15 +48,21 @@ async fn failing_provider_has_a_page_per_reason() {
     let acme = system.tenant("Acme").await;
     let person = add_sites(&system, &[]).await;
     let mut browser = Browser::signed_in(&system, &person).with_pages();
+    let without_token = json!({ "effect": "replace", "find": "access_token", "put": "no_token" });
     for (fault, status, code, words) in [
-        (502, 502, "provider_unavailable", "Jira does not answer"),
         (
-            400,
+            failure(502),
+            502,
+            "provider_unavailable",
+            "Jira does not answer",
+        ),
+        (
+            without_token,
             502,
             "provider_refused",
             "Jira did not accept the request",
         ),
-        (429, 503, "provider_rate_limited", "Jira is busy"),
+        (failure(429), 503, "provider_rate_limited", "Jira is busy"),
     ] {
         let opened = jira_link(&acme).await;
         let callback = consent_at_jira(&mut browser, &opened).await;
