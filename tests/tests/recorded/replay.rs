@@ -309,7 +309,7 @@ async fn assert_sync_waits(
 
 /// Asserts that a temporarily unknown app keeps the connection active.
 ///
-/// The error concerns the operator's settings, not the grant, and the next poll reads everything.
+/// The error may be temporary and says nothing about the grant, so a later attempt reads everything.
 async fn assert_reads_after_unknown_app(
     system: &System,
     github_server: &RecordedGitHub,
@@ -323,19 +323,10 @@ async fn assert_reads_after_unknown_app(
     );
     let connection = connect(github_server, &tenant, login).await;
     let path = format!("/v1/connections/{connection}");
-    eventually("the connection shows the error", async || {
+    eventually("the account was read", async || {
         let connection = tenant.get(&path).await;
         assert_eq!(connection["status"], "active", "{connection:#}");
-        connection["last_error"]["code"] == "permanent"
-    })
-    .await;
-    sqlx::query("UPDATE connection_routes SET next_sync_at = now() WHERE tenant_id = $1")
-        .bind(tenant.id)
-        .execute(system.db.pool())
-        .await
-        .expect("the poll is due");
-    eventually("the account was read", async || {
-        tenant.get(&path).await["backfilled_at"].is_string()
+        connection["backfilled_at"].is_string()
     })
     .await;
     assert_account_feed(github_server, &tenant, login).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::harness::{Poblysh, System, TestDb, open_connect_link};
+use tests::harness::{Poblysh, System, TestDb, eventually, open_connect_link};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use uuid::Uuid;
 
@@ -74,6 +74,7 @@ async fn errors_name_the_next_step() {
     let system = System::with_fast_provider().workers(0).start().await;
     let operator = Poblysh::of(&system);
     let unknown = Uuid::now_v7().to_string();
+    let tenant = system.tenant("Acme").await.id.to_string();
     for (command, arguments, named) in [
         (
             operator.set("POBLYSH_TOKEN", ""),
@@ -95,7 +96,7 @@ async fn errors_name_the_next_step() {
         (operator.clone(), &["keys", "list"], "--tenant"),
         (
             operator.clone(),
-            &["jobs", "list", "--state", "unheard"],
+            &["jobs", "list", "--tenant", &tenant, "--state", "unheard"],
             "state",
         ),
         (
@@ -200,10 +201,17 @@ async fn connection_is_connected_diagnosed_and_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tail_follows_the_feed_and_resumes() {
-    let system = System::with_fast_provider().start().await;
+    let system = System::with_fast_provider()
+        .simulator(|sim| sim.history = 5)
+        .start()
+        .await;
     let (account, tenant, connection) = system.connect_account("github").await;
-    let stored = tenant.feed().await;
-    assert!(stored.len() > 3, "the backfill has Signals");
+    let mut stored = Vec::new();
+    eventually("the feed has all Signals of the backfill", async || {
+        stored = tenant.feed().await;
+        stored.len() > 3 && stored.len() >= tenant.count_signals().await
+    })
+    .await;
     let reader = Poblysh::of(&system).set("POBLYSH_TOKEN", &tenant.key);
 
     let all = stored.len().to_string();

@@ -60,7 +60,7 @@ async fn wrong_settings_of_apps_are_named() {
         ),
         (
             "SLACK_APP_TOKEN",
-            "xapp-1-another",
+            "xapp-1-A0123456789-another",
             "slack.app_token",
             "POBLYSH_SLACK_APP_TOKEN",
         ),

@@ -1,10 +1,12 @@
 //! The access to files that people are asked for.
 
 use super::client::{METADATA, READONLY};
-use super::sync;
 use crate::connectors::StreamScope;
 use crate::connectors::google::{EMAIL, OPENID, Product};
 use crate::connectors::settings::AppReader;
+
+/// Key of the stream that shows that the list of shared drives is denied.
+pub(super) const SHARED_DRIVES: &str = "shared_drives";
 
 const SETTING: &str = "GOOGLE_DRIVE_SCOPE";
 
@@ -26,7 +28,7 @@ static WITH_SHARED_DRIVES: Product = Product {
 
 /// The list of shared drives needs a scope of its own.
 const STREAM_SCOPES: &[StreamScope] = &[StreamScope {
-    kind: sync::SHARED_DRIVES,
+    kind: SHARED_DRIVES,
     scope: READONLY,
 }];
 

@@ -10,7 +10,7 @@ mod root;
 
 use crate::connectors::error::permanent_error;
 use crate::connectors::google::Client;
-use crate::connectors::google_drive::access::DriveAccess;
+use crate::connectors::google_drive::access::{DriveAccess, SHARED_DRIVES};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 pub(super) use changes::start_token;
@@ -21,8 +21,6 @@ pub(super) const ROOT: &str = "drives";
 const FILES: &str = "files";
 /// Prefix of the key of a shared drive's stream; the drive's id follows.
 const DRIVE: &str = "drive:";
-/// Key of the stream that shows that the list of shared drives is denied.
-pub(super) const SHARED_DRIVES: &str = "shared_drives";
 
 /// Reads one page of one stream.
 pub(super) async fn read_page(
