@@ -70,3 +70,15 @@ pub(crate) enum Command {
     /// Print the manual page, or write the pages of all subcommands.
     Man(ManualArguments),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

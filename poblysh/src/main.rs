@@ -16,7 +16,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::api::Api;
 use crate::arguments::{Arguments, Command};
@@ -61,8 +61,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match command {
         Command::Doctor(arguments) => return Box::pin(doctor::run(&arguments, output)).await,
         Command::Migrate(arguments) => migrate::run(arguments, output).await?,
-        Command::Completions { shell } => manual::complete(shell)?,
-        Command::Man(arguments) => manual::run(&arguments)?,
+        Command::Completions { shell } => manual::complete(Arguments::command(), shell)?,
+        Command::Man(arguments) => manual::run(Arguments::command(), &arguments)?,
         Command::Overview => overview::run(&api()?, output).await?,
         Command::Providers => providers::run(&api()?, output).await?,
         Command::Tenants(command) => tenants::run(command, &api()?, output).await?,

@@ -4,11 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
-
-use crate::arguments::Arguments;
 
 const NAME: &str = "poblysh";
 
@@ -21,15 +19,14 @@ pub(crate) struct ManualArguments {
 }
 
 /// Prints the completions for a shell.
-pub(crate) fn complete(shell: Shell) -> io::Result<()> {
+pub(crate) fn complete(mut command: Command, shell: Shell) -> io::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
+    clap_complete::generate(shell, &mut command, NAME, &mut script);
     io::stdout().write_all(&script)
 }
 
 /// Prints the page of the command, or writes all pages.
-pub(crate) fn run(arguments: &ManualArguments) -> anyhow::Result<()> {
-    let command = Arguments::command();
+pub(crate) fn run(command: Command, arguments: &ManualArguments) -> anyhow::Result<()> {
     let Some(folder) = &arguments.to else {
         let mut page = Vec::new();
         Man::new(command).render(&mut page)?;
@@ -38,14 +35,4 @@ pub(crate) fn run(arguments: &ManualArguments) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)
         .and_then(|()| clap_mangen::generate_to(command, folder))
         .with_context(|| format!("failed to write the pages to {}", folder.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_are_consistent() {
-        Arguments::command().debug_assert();
-    }
 }

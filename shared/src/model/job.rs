@@ -7,22 +7,6 @@ use utoipa::ToSchema;
 use super::job_kind::JobPayload;
 use super::{ConnectionId, JobId, TenantId};
 
-stored_enum! {
-    /// The state of a job.
-    pub enum JobState as "job_state" {
-        /// Waits for its `run_at` and a worker.
-        Queued,
-        /// A worker holds its lease.
-        Running,
-        /// Ended with success.
-        Succeeded,
-        /// Dead-lettered: ended without success, with its cause.
-        Dead,
-        /// Cancelled by a person.
-        Cancelled,
-    }
-}
-
 /// A job to be enqueued.
 #[derive(Debug, Clone)]
 pub struct NewJob {

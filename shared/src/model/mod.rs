@@ -7,7 +7,6 @@
 mod stored_enum;
 
 mod account;
-mod bulk_action;
 mod connection_status;
 mod delivery;
 mod directory;
@@ -15,6 +14,7 @@ mod event_type;
 mod ids;
 mod job;
 mod job_kind;
+mod job_state;
 mod limit_scope;
 mod operator_role;
 mod push_ways;
@@ -26,14 +26,14 @@ mod stream;
 mod subscription;
 
 pub use account::{ExternalAccount, TokenHolder};
-pub use bulk_action::{BulkAction, BulkProgress, DeliverySelection, JobSelection};
 pub use connection_status::ConnectionStatus;
 pub use delivery::{DeliveryOutcome, DeliverySource};
 pub use directory::{DirectoryEntry, DirectoryKey, DirectoryKind};
 pub use event_type::EventType;
 pub use ids::*;
-pub use job::{Enqueued, JobError, JobState, NewJob};
+pub use job::{Enqueued, JobError, NewJob};
 pub use job_kind::*;
+pub use job_state::JobState;
 pub use limit_scope::LimitScope;
 pub use operator_role::OperatorRole;
 pub use push_ways::PushWays;

@@ -9,27 +9,10 @@ use shared::db::connections::{self, Connection, NewConnection, NewPending};
 use shared::db::oauth_states::OauthState;
 use shared::model::{ConnectionId, ExternalAccount, SyncMode};
 
-use super::unusable_grant::{reject_short_lived, revoke_replaced};
+use super::unusable_grant::{Unstored, reject_short_lived, revoke_replaced};
 use crate::error::ApiError;
 use crate::routes::sync::enqueue_sync;
 use crate::state::AppState;
-
-/// The failure of a flow whose grant was not stored, or not known to be.
-pub(super) struct Unstored {
-    /// The error.
-    pub(super) error: ApiError,
-    /// Whether the grant may be stored anyway: the response to the commit was lost.
-    pub(super) may_be_stored: bool,
-}
-
-impl Unstored {
-    fn before_commit(error: impl Into<ApiError>) -> Self {
-        Self {
-            error: error.into(),
-            may_be_stored: false,
-        }
-    }
-}
 
 /// A connection whose rows are written and not yet committed.
 struct Stored {

@@ -5,10 +5,26 @@ use shared::connectors::{Connector, Grant, NewGrant};
 use shared::db::TenantScope;
 use tokio::time::timeout;
 
-use super::grant::Unstored;
 use crate::error::ApiError;
 use crate::grant::{REVOKE_TIMEOUT, revoke_unless_used};
 use crate::state::AppState;
+
+/// The failure of a flow whose grant was not stored, or not known to be.
+pub(super) struct Unstored {
+    /// The error.
+    pub(super) error: ApiError,
+    /// Whether the grant may be stored anyway: the response to the commit was lost.
+    pub(super) may_be_stored: bool,
+}
+
+impl Unstored {
+    pub(super) fn before_commit(error: impl Into<ApiError>) -> Self {
+        Self {
+            error: error.into(),
+            may_be_stored: false,
+        }
+    }
+}
 
 /// Revokes a grant that no connection uses. A failure leaves it to the person.
 pub(super) async fn revoke_unless_shared(
