@@ -19,6 +19,7 @@ use shared::crypto::CryptoError;
 use shared::db::DbError;
 use shared::db::api_keys::ApiScope;
 use shared::problem::Problem;
+use uuid::Uuid;
 
 pub(crate) use conflict::Conflict;
 pub(crate) use messages::ProviderFailure;
@@ -96,6 +97,15 @@ pub(crate) enum ApiError {
     /// The request conflicts with the current state.
     #[error("conflict: {0}")]
     Conflict(Conflict),
+    /// The `Idempotency-Key` was used with a different request.
+    #[error("Idempotency-Key used with a different request")]
+    IdempotencyKeyReused,
+    /// The response to the `Idempotency-Key`'s first request showed a secret and is not kept.
+    #[error("the secret has been shown")]
+    SecretAlreadyShown {
+        /// The object that the first request created.
+        id: Uuid,
+    },
     /// Too many credentials of this client were rejected.
     #[error("authentication throttled")]
     AuthenticationThrottled {
@@ -143,7 +153,8 @@ impl ApiError {
         self.problem().code
     }
 
-    fn problem(&self) -> Problem {
+    /// The body of the response.
+    pub(crate) fn problem(&self) -> Problem {
         match self {
             Self::Unauthorized => Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -256,6 +267,18 @@ impl ApiError {
                 "payload_too_large",
                 "The body exceeds 64 KiB.",
             ),
+            Self::IdempotencyKeyReused => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "This Idempotency-Key was already used with a different request. Use a new key.",
+            ),
+            Self::SecretAlreadyShown { id } => Problem::new(
+                StatusCode::CONFLICT,
+                "secret_already_shown",
+                "A request with this Idempotency-Key has succeeded, and its secret was shown only \
+                 once. If it is lost, create another one with a new key.",
+            )
+            .with_details(json!({ "id": id })),
             Self::Fields(problems) => fields(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_body",

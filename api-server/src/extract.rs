@@ -152,7 +152,11 @@ impl<T: DeserializeOwned + Validate> FromRequest<Arc<AppState>> for OptionalJson
     }
 }
 
-async fn read_body(request: Request, state: &Arc<AppState>) -> Result<Bytes, ApiError> {
+/// Reads the whole body, within the limit of the middleware.
+pub(crate) async fn read_body<S>(request: Request, state: &S) -> Result<Bytes, ApiError>
+where
+    S: Send + Sync,
+{
     Bytes::from_request(request, state)
         .await
         .map_err(|rejection| match rejection {

@@ -9,12 +9,15 @@
 )]
 
 mod auth;
+mod compression;
 mod config;
 mod error;
+mod etag;
 mod extract;
 mod feed_watcher;
 mod grant;
 mod health_review;
+mod idempotency;
 mod limits;
 mod middleware;
 mod openapi;

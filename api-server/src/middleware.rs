@@ -63,7 +63,9 @@ pub(crate) async fn add_security_headers(request: Request, next: Next) -> Respon
         HeaderValue::from_static("no-referrer"),
     );
     if !is_docs_page {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
     }
     response
 }

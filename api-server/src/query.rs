@@ -1,7 +1,8 @@
 //! Strict parsing of query parameters and of values in paths.
 //!
-//! Every value is checked against the OpenAPI document, unknown and repeated names are rejected,
-//! and the error lists all problems.
+//! Every value is checked against the OpenAPI document. Unknown names are rejected, and so are repeated
+//! ones of parameters with a single value; `?kind=a&kind=b` is the same list as `?kind=a,b`. The error
+//! lists all problems.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -99,7 +100,7 @@ impl QueryReader {
         parsed
     }
 
-    /// Reads a comma-separated list with `parse`; empty if absent.
+    /// Reads a list with `parse`, comma-separated or by repeated names; empty if absent.
     pub(crate) fn list<T>(
         &mut self,
         name: &str,
@@ -107,13 +108,21 @@ impl QueryReader {
         parse: impl Fn(&str) -> Option<T>,
     ) -> Vec<T> {
         let expected = format!("up to {MAX_VALUES} comma-separated values, each {expected}");
-        self.value(name, &expected, |text| {
-            if text.split(',').count() > MAX_VALUES {
-                return None;
+        let given: Vec<String> = self.take_all(name).collect();
+        if given.is_empty() {
+            return Vec::new();
+        }
+        let text = given.join(",");
+        let is_short = text.split(',').count() <= MAX_VALUES;
+        let parsed = is_short.then(|| text.split(',').map(parse).collect::<Option<Vec<T>>>());
+        match parsed.flatten() {
+            Some(values) if !text.contains('\0') => values,
+            _ => {
+                let reason = format!("must be {expected}");
+                self.problems.push(FieldProblem::new(name, reason));
+                Vec::new()
             }
-            text.split(',').map(parse).collect()
-        })
-        .unwrap_or_default()
+        }
     }
 
     /// Reads a value of an enumeration.
@@ -177,13 +186,10 @@ impl QueryReader {
 
     /// Takes the only value of a name. Postgres cannot store NUL in text.
     fn take(&mut self, name: &str) -> Option<String> {
-        let mut values = self
-            .pairs
-            .extract_if(.., |(key, _)| key == name)
-            .map(|(_, value)| value);
+        let mut values = self.take_all(name);
         let first = values.next()?;
-        let repeated = values.count() > 0;
-        if repeated {
+        let is_repeated = values.count() > 0;
+        if is_repeated {
             self.problems.push(FieldProblem::new(name, "is repeated"));
             return None;
         }
@@ -193,6 +199,12 @@ impl QueryReader {
             return None;
         }
         Some(first)
+    }
+
+    /// Takes all values of a name, in order.
+    fn take_all(&mut self, name: &str) -> impl Iterator<Item = String> {
+        let taken = self.pairs.extract_if(.., move |(key, _)| key == name);
+        taken.map(|(_, value)| value)
     }
 }
 
@@ -325,5 +337,27 @@ mod tests {
             });
             assert_eq!(names, ["source"], "{bad}");
         }
+    }
+
+    #[test]
+    fn repeated_names_form_one_list() {
+        let mut reader = QueryReader::new("source=github&limit=5&source=jira,slack");
+        let slug = |text: &str| is_slug(text).then(|| text.to_owned());
+        assert_eq!(
+            reader.list("source", "a slug", slug),
+            ["github", "jira", "slack"]
+        );
+        assert_eq!(reader.integer("limit", 1..=200), Some(5));
+        for bad in ["source=github&source=", "source=a&source=%00"] {
+            let names = problems(bad, |query| {
+                query.list("source", "a slug", slug);
+            });
+            assert_eq!(names, ["source"], "{bad}");
+        }
+        let many = vec!["source=a"; MAX_VALUES + 1].join("&");
+        let names = problems(&many, |query| {
+            query.list("source", "a slug", slug);
+        });
+        assert_eq!(names, ["source"]);
     }
 }

@@ -16,21 +16,26 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::error::ApiError;
 use crate::pages::connect::show_problems;
 use crate::state::AppState;
-use crate::{limits, middleware, openapi, routes};
+use crate::{compression, etag, idempotency, limits, middleware, openapi, routes};
 
 /// Builds the API's routes and their OpenAPI document.
 pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
-    let (router, mut document) = OpenApiRouter::with_openapi(openapi::base())
+    // The routes whose responses to GET contain no secret.
+    let readable = OpenApiRouter::new()
         .merge(routes::providers::router())
         .merge(routes::tenants::router())
         .merge(routes::api_keys::router())
-        .merge(routes::connect::router())
         .merge(routes::connections::router())
         .merge(routes::sync::router())
         .merge(routes::jobs::router())
         .merge(routes::signals::router())
         .merge(routes::deliveries::router())
         .merge(routes::overview::router())
+        .layer(from_fn(etag::add_etag))
+        .layer(from_fn(compression::allow_compression));
+    let (router, mut document) = OpenApiRouter::with_openapi(openapi::base())
+        .merge(readable)
+        .merge(routes::connect::router())
         .split_for_parts();
     openapi::complete(&mut document);
     (router, document)
@@ -52,7 +57,7 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
         .config(
             Config::default()
                 .try_it_out_enabled(true)
-                .persist_authorization(false)
+                .persist_authorization(true)
                 .display_operation_id(true)
                 .validator_url("none"),
         )
@@ -60,7 +65,10 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
     let pages = Arc::clone(&state.pages);
     let router = router
         .with_state(state)
-        .merge(docs.layer(map_response(middleware::replace_docs_errors)))
+        .merge(
+            docs.layer(map_response(middleware::replace_docs_errors))
+                .layer(from_fn(compression::allow_compression)),
+        )
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     // Outermost, because the other middleware responds with problems, too.
@@ -69,16 +77,18 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
 
 /// The router of health and metrics.
 pub(crate) fn operational(health: Health) -> Router {
-    let router = operational_routes(health);
+    let router = operational_routes(health).layer(from_fn(compression::allow_compression));
     let router = router.method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     with_middleware(router)
 }
 
 fn with_middleware(router: Router) -> Router {
     router
+        .layer(from_fn(idempotency::hash_request))
         .layer(DefaultBodyLimit::max(middleware::MAX_BODY_BYTES))
         .layer(from_fn(middleware::enforce_timeout))
         .layer(from_fn(limits::add_rate_limit_headers))
+        .layer(compression::layer())
         .layer(CatchPanicLayer::custom(middleware::handle_panic))
         .layer(from_fn(middleware::add_security_headers))
         .layer(from_fn_with_state(

@@ -1,5 +1,5 @@
-//! The body of every error response: RFC 9457 problem details with `code`, `message`, `details`
-//! and `retry_after`.
+//! The body of every error response: RFC 9457 problem details with `code`, `message` (the same text
+//! as `detail`), `details` and `retry_after`.
 //!
 //! Clients receive fixed texts. Internal errors are logged where they become a problem, and
 //! never reach the body.
@@ -22,10 +22,14 @@ pub struct Problem {
     /// The HTTP status.
     #[schema(example = 404)]
     pub status: u16,
+    /// Explanation and next step, for people.
+    #[schema(example = "Connection not found.")]
+    pub detail: String,
     /// The kind of problem, for programs.
     #[schema(example = "not_found")]
     pub code: &'static str,
-    /// Explanation and next step, for people.
+    /// The text of `detail`.
+    #[schema(example = "Connection not found.")]
     pub message: String,
     /// Data that helps to correct the request, such as the invalid fields.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,12 +43,14 @@ pub struct Problem {
 impl Problem {
     /// A problem with a status, a code and a message.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
         Self {
             kind: format!("urn:poblysh:problem:{code}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
+            detail: message.clone(),
             code,
-            message: message.into(),
+            message,
             details: None,
             retry_after: None,
         }

@@ -1,4 +1,4 @@
-// Uses the API's documentation page: authorizes with a key, then reads Signals.
+// Uses the API's documentation page: authorizes with a key, then reads Signals, also after a reload.
 // Usage: node swagger.mjs API-URL KEY BROWSER
 import puppeteer from "puppeteer-core";
 import { assert, check, finish } from "./checks.mjs";
@@ -59,6 +59,20 @@ await check("with the key the page shows the tenant's Signals", async () => {
     `${operation} .live-responses-table`,
     body.signals[0].id,
   );
+});
+await check("no filter of the list is filled in", async () => {
+  const filled = await page.$$eval(`${operation} .parameters input`, (inputs) =>
+    inputs.filter((input) => input.value !== "").map((input) => input.placeholder),
+  );
+  // `limit` shows its default.
+  assert.deepEqual(filled.filter((name) => name !== "limit"), []);
+});
+await check("the authorization survives a reload", async () => {
+  await page.reload({ waitUntil: "networkidle0" });
+  await page.click(`${operation} .opblock-summary-control`);
+  await page.waitForSelector(`${operation} button.execute`);
+  const { status } = await execute();
+  assert.equal(status, 200);
 });
 await check("the browser logged no error", () => assert.deepEqual(complaints, []));
 await browser.close();

@@ -10,8 +10,6 @@ pub(crate) enum Conflict {
     ConnectionNotActive,
     /// The connection's status cannot be changed by a request.
     StatusNotChangeable,
-    /// The `Idempotency-Key` was used with a different request.
-    IdempotencyKeyReused,
     /// The provider is not configured.
     ProviderNotConfigured,
     /// The provider sends webhooks to the app's URL only.
@@ -42,9 +40,6 @@ impl Conflict {
                 "A pending, suspended or disconnected connection, or one that needs a new grant, \
                  cannot be resumed by a request. Start a sync to probe the provider, or connect \
                  the account again."
-            }
-            Self::IdempotencyKeyReused => {
-                "This Idempotency-Key was already used with a different request. Use a new key."
             }
             Self::ProviderNotConfigured => {
                 "The provider is not configured. Ask the operator to configure it."

@@ -32,15 +32,15 @@ pub(crate) enum Include {
     Raw,
 }
 
-/// The filters of Signals; lists are comma-separated.
+/// The filters of Signals.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SignalFilter {
     /// Slugs of providers.
-    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$")]
     source: Vec<String>,
     /// Kinds of Signals.
-    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, example = json!(["issue_created"]))]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, inline)]
     kind: Vec<SignalKind>,
     /// Ids of connections.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]

@@ -38,15 +38,20 @@ BEGIN
 END
 $$;
 
--- Responses to requests with an Idempotency-Key, kept for a day.
+-- Responses to requests with an Idempotency-Key, kept for a day; of a response that showed a secret
+-- only the object's id. Operators' requests without a tenant are under the nil tenant.
 CREATE TABLE idempotency_keys (
     tenant_id    uuid NOT NULL,
+    is_operator  boolean NOT NULL,
     key          text NOT NULL CHECK (char_length(key) BETWEEN 1 AND 255),
-    request_hash bytea NOT NULL,
-    status       smallint NOT NULL,
-    response     json NOT NULL,
+    request_hash bytea NOT NULL CHECK (octet_length(request_hash) = 32),
+    status       smallint,
+    response     json,
+    object_id    uuid,
     created_at   timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, key)
+    PRIMARY KEY (tenant_id, is_operator, key),
+    CHECK ((response IS NULL) = (status IS NULL)),
+    CHECK ((response IS NULL) = (object_id IS NOT NULL))
 );
 CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
 

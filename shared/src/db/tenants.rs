@@ -35,10 +35,12 @@ impl From<Model> for Tenant {
 }
 
 /// Creates a tenant with an entry in the audit log.
-pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant, DbError> {
+///
+/// The transaction's later statements are limited to the rows of no tenant and of the new one.
+pub async fn create(tx: &mut Tx, proof: OperatorProof, name: &str) -> Result<Tenant, DbError> {
     let id = TenantId::generate();
     let scope = proof.tenant(id);
-    let mut tx = db.begin(&scope).await?;
+    tx.change_scopes(&[proof.unassigned(), scope]).await?;
     let row = ActiveModel {
         id: Set(id),
         name: Set(name.to_owned()),
@@ -46,8 +48,7 @@ pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant,
     };
     let tenant = row.insert(&tx.orm()).await?.into();
     let entry = AuditEntry::new(AuditActor::Operator, "tenant.created").target(id);
-    audit::record(&mut tx, &scope, &entry).await?;
-    tx.commit().await?;
+    audit::record(tx, &scope, &entry).await?;
     Ok(tenant)
 }
 

@@ -193,7 +193,9 @@ async fn readyz(State(health): State<Health>) -> Response {
     Problem::unavailable().into_response()
 }
 
-/// Whether the process accepts work; an alias of `/readyz`.
+/// Whether the process accepts work.
+///
+/// An alias of `/readyz`.
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -206,6 +208,8 @@ async fn healthz(health: State<Health>) -> Response {
 }
 
 /// Counters, gauges and histograms of this process.
+///
+/// In the text format of Prometheus; `docs/operations.md` lists the metrics.
 #[utoipa::path(
     get,
     path = "/metrics",

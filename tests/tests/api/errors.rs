@@ -91,14 +91,18 @@ async fn tenant_header_is_validated() {
 #[tokio::test]
 async fn responses_have_request_id_and_security_headers() {
     let api = Api::start().await;
-    for path in ["/v1/providers", "/v1/signals", "/v1/nothing"] {
+    for (path, caching) in [
+        ("/v1/providers", "private, no-cache"),
+        ("/v1/signals", "no-store"),
+        ("/v1/nothing", "no-store"),
+    ] {
         let request = api
             .request(Method::GET, path, As::Anonymous)
             .header("X-Request-Id", "abc-1");
         let response = read(request).await;
         assert_eq!(response.headers["x-request-id"], "abc-1");
         assert_eq!(response.headers["x-content-type-options"], "nosniff");
-        assert_eq!(response.headers["cache-control"], "no-store");
+        assert_eq!(response.headers["cache-control"], caching);
         assert_eq!(
             response.headers["content-security-policy"],
             "default-src 'none'; frame-ancestors 'none'"

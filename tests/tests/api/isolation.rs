@@ -24,9 +24,7 @@ fn operations() -> Vec<Operation> {
                 id: operation["operationId"].as_str().expect("an id").to_owned(),
                 method: method.to_uppercase().parse().expect("a method"),
                 path: path.clone(),
-                role: operation["security"][0]["bearer"][0]
-                    .as_str()
-                    .map(str::to_owned),
+                role: operation["x-required-scope"].as_str().map(str::to_owned),
                 has_body: operation["requestBody"].is_object(),
             });
         }

@@ -5,14 +5,17 @@
 mod api_keys;
 mod connect;
 mod connections;
+mod contract;
 mod deliveries;
 mod document;
 mod errors;
 mod health;
+mod idempotency;
 mod isolation;
 mod jobs;
 mod limits;
 mod providers;
+mod representation;
 mod server;
 mod signals;
 mod stream;

@@ -11,6 +11,8 @@ use tests::harness::{OPERATOR_TOKEN, TestDb};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::contract;
+
 /// A running api-server. No provider is configured.
 pub(crate) struct Api {
     pub(crate) db: TestDb,
@@ -64,6 +66,7 @@ impl ApiResponse {
                 .as_str()
                 .is_some_and(|text| !text.is_empty())
         );
+        assert_eq!(self.body["detail"], self.body["message"]);
     }
 
     /// Returns the body; fails unless the status is a success.
@@ -341,17 +344,22 @@ impl Drop for Api {
     }
 }
 
-/// Sends a request and reads the response.
+/// Sends a request and reads the response, which must be as the OpenAPI document says.
 pub(crate) async fn read(request: reqwest::RequestBuilder) -> ApiResponse {
-    let response = request.send().await.expect("a response");
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.expect("a response");
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await.expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    ApiResponse {
+    let response = ApiResponse {
         status,
         headers,
         body,
-    }
+    };
+    contract::check(&method, &path, &response);
+    response
 }
 
 fn milliseconds(id: Uuid) -> f64 {

@@ -67,7 +67,7 @@ async fn repeated_idempotency_key_repeats_the_response() {
     );
 
     let reused = sync_with_key(&api, &acme, id, "k1", "incremental").await;
-    reused.is_problem(409, "idempotency_key_reused");
+    reused.is_problem(422, "idempotency_key_reused");
     let other = sync_with_key(&api, &acme, id, "k2", "full").await.ok();
     assert_ne!(other["job"]["id"], first["job"]["id"]);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,9 +17,10 @@ use strum::VariantArray;
 use utoipa::ToSchema;
 
 use super::ApiKey;
-use crate::auth::OperatorAuth;
+use crate::auth::{OperatorAuth, Principal};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{IdPath, JsonBody, Validate, deserialize_integer, validate_name};
+use crate::idempotency::Idempotency;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -90,8 +92,9 @@ pub(crate) async fn create_api_key(
     operator: OperatorAuth,
     IdPath(id): IdPath<TenantId>,
     Query(NoQuery): Query<NoQuery>,
+    idempotency: Idempotency,
     JsonBody(new): JsonBody<NewApiKey>,
-) -> Result<(StatusCode, Json<CreatedApiKey>), ApiError> {
+) -> Result<Response, ApiError> {
     let scope = super::resolve_tenant(&state, operator, id).await?;
     let requested = new.scopes.unwrap_or_else(|| ApiScope::VARIANTS.to_vec());
     // In the order of the enum and without duplicates.
@@ -102,7 +105,11 @@ pub(crate) async fn create_api_key(
         .filter(|s| names.contains(s.as_str()))
         .collect();
 
+    let principal = &Principal::Operator;
     let mut tx = state.db.begin(&scope).await?;
+    if let Some(response) = idempotency.replay(&mut tx, &scope, principal).await? {
+        return Ok(response);
+    }
     let created = api_keys::create(
         &mut tx,
         &scope,
@@ -115,10 +122,13 @@ pub(crate) async fn create_api_key(
         .target(created.key.id)
         .detail(json!({ "scopes": scopes, "expires_at": created.key.expires_at }));
     audit::record(&mut tx, &scope, &entry).await?;
+    idempotency
+        .keep_object(&mut tx, &scope, principal, created.key.id.0)
+        .await?;
     tx.commit().await?;
     let body = CreatedApiKey {
         record: created.key.into(),
         key: created.secret.expose_secret().to_owned(),
     };
-    Ok((StatusCode::CREATED, Json(body)))
+    Ok((StatusCode::CREATED, Json(body)).into_response())
 }

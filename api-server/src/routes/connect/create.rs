@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,14 @@ use shared::crypto::{random_token, sha256};
 use shared::db::audit::{self, AuditEntry};
 use shared::db::connect_links;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::authorization_step::RANDOM_BYTES;
 use super::response::link_url;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{OptionalJsonBody, ProviderPath, Validate};
+use crate::idempotency::Idempotency;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -61,6 +64,8 @@ impl Validate for NewConnectLink {
 /// A link that starts a connect flow.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConnectLink {
+    /// The id of the link, as in the audit log. It opens nothing.
+    id: Uuid,
     /// The URL to open in the browser of the person who connects: a page that names the team and
     /// the data to be read, and continues to the provider.
     #[schema(example = "http://127.0.0.1:8080/v1/connect/github/start?state=…")]
@@ -93,8 +98,9 @@ pub(crate) async fn create_connect_link(
     auth: TenantAuth<ConnectionsWrite>,
     ProviderPath(provider): ProviderPath,
     Query(NoQuery): Query<NoQuery>,
+    idempotency: Idempotency,
     OptionalJsonBody(body): OptionalJsonBody<NewConnectLink>,
-) -> Result<(StatusCode, Json<ConnectLink>), ApiError> {
+) -> Result<Response, ApiError> {
     let connector = state.registry.get(&provider)?;
     let slug = connector.descriptor().slug;
     let return_to = body
@@ -109,18 +115,34 @@ pub(crate) async fn create_connect_link(
     let token = random_token(RANDOM_BYTES);
     let link_hash = sha256(token.expose_secret().as_bytes());
     let return_to = return_to.as_ref().map(url::Url::as_str);
-    let mut tx = state.db.begin(&auth.scope).await?;
-    let expires_at =
-        connect_links::create(&mut tx, &auth.scope, link_hash, slug, return_to).await?;
-    let entry = AuditEntry::new(auth.principal.actor(), "connect.link_created")
+    let (scope, principal) = (&auth.scope, &auth.principal);
+    let mut tx = state.db.begin(scope).await?;
+    if let Some(response) = idempotency.replay(&mut tx, scope, principal).await? {
+        return Ok(response);
+    }
+    let id = link_id(&link_hash);
+    let expires_at = connect_links::create(&mut tx, scope, link_hash, slug, return_to).await?;
+    let entry = AuditEntry::new(principal.actor(), "connect.link_created")
+        .target(id)
         .detail(json!({ "provider": slug }));
-    audit::record(&mut tx, &auth.scope, &entry).await?;
+    audit::record(&mut tx, scope, &entry).await?;
+    idempotency
+        .keep_object(&mut tx, scope, principal, id)
+        .await?;
     tx.commit().await?;
 
     let body = ConnectLink {
+        id,
         authorize_url: link_url(&state, slug, token.expose_secret()).into(),
         state: token.expose_secret().to_owned(),
         expires_at,
     };
-    Ok((StatusCode::CREATED, Json(body)))
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// The id of a link: part of the hash of its token, which does not lead back to the token.
+fn link_id(link_hash: &[u8; 32]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&link_hash[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

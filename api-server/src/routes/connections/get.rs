@@ -28,6 +28,8 @@ pub(crate) struct ConnectionDetail {
 }
 
 /// Get a connection
+///
+/// With its health, the completeness of its part of the feed, and the number of its streams by state.
 #[utoipa::path(
     get,
     path = "/v1/connections/{id}",

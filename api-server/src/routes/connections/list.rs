@@ -18,21 +18,21 @@ use crate::query::{FromQuery, Query, QueryReader, is_slug, parse_uuid};
 use crate::routes::ListQuery;
 use crate::state::AppState;
 
-/// The filters of the list; lists are comma-separated.
+/// The filters of the list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ConnectionsQuery {
     /// Slugs of providers.
-    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$")]
     provider: Vec<String>,
     /// Ids of connections.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
     connection_id: Vec<Uuid>,
     /// States of health.
-    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 6, inline, example = json!(["degraded", "action_required"]))]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 6, inline)]
     health: Vec<HealthState>,
     /// Statuses.
-    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 6, inline, example = json!(["active"]))]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 6, inline)]
     status: Vec<ConnectionStatus>,
     /// `true`: only connections whose completeness does not advance; the feed counts them.
     /// `false`: only the others. Both exclude disconnected connections.

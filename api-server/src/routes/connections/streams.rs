@@ -26,7 +26,7 @@ use crate::state::AppState;
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamsQuery {
-    /// States of streams, comma-separated.
+    /// States of streams.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 5, inline, example = json!(["denied", "failing"]))]
     state: Vec<StreamState>,
     /// The `next_cursor` of the previous page; without it, the first page.
@@ -114,6 +114,9 @@ pub(crate) struct StreamList {
 }
 
 /// List the streams of a connection
+///
+/// A stream is a part that is read on its own, such as the issues of a repository or the messages of
+/// a channel. Each has its state, and the time up to which it is complete.
 #[utoipa::path(
     get,
     path = "/v1/connections/{id}/streams",

@@ -56,6 +56,8 @@ impl Validate for ConnectionChange {
 }
 
 /// Pause or resume a connection, or change its poll interval
+///
+/// Absent fields stay unchanged. A paused connection still receives deliveries.
 #[utoipa::path(
     patch,
     path = "/v1/connections/{id}",

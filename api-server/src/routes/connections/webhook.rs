@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict, FieldProblem};
 use crate::extract::{IdPath, OptionalJsonBody, Validate};
+use crate::idempotency::Idempotency;
 use crate::query::{NoQuery, Query};
 use crate::state::{AppState, append_path};
 
@@ -81,10 +83,9 @@ struct WebhookChange {
 ///
 /// For webhooks that an administrator creates at the provider. Deliveries to the URL are verified
 /// with this connection's key and reach only this connection. A secret that this service creates is
-/// shown in this response only, so an `Idempotency-Key` has no effect. If the provider creates the
-/// secret, the URL accepts it once, within 15 minutes. If the provider signs with a private key,
-/// send its public key. Another call replaces the key; the previous key stays valid for 24 hours,
-/// an older one becomes invalid immediately.
+/// shown in this response only. If the provider creates the secret, the URL accepts it once, within
+/// 15 minutes. If the provider signs with a private key, send its public key. Another call replaces
+/// the key; the previous key stays valid for 24 hours, an older one becomes invalid immediately.
 #[utoipa::path(
     post,
     path = "/v1/connections/{id}/webhook",
@@ -103,10 +104,14 @@ pub(crate) async fn create_connection_webhook(
     auth: TenantAuth<ConnectionsWrite>,
     IdPath(id): IdPath<ConnectionId>,
     Query(NoQuery): Query<NoQuery>,
+    idempotency: Idempotency,
     OptionalJsonBody(body): OptionalJsonBody<ConnectionWebhookRequest>,
-) -> Result<(StatusCode, Json<ConnectionWebhook>), ApiError> {
-    let scope = &auth.scope;
+) -> Result<Response, ApiError> {
+    let (scope, principal) = (&auth.scope, &auth.principal);
     let mut tx = state.db.begin(scope).await?;
+    if let Some(response) = idempotency.replay(&mut tx, scope, principal).await? {
+        return Ok(response);
+    }
     let connection = connections::lock(&mut tx, scope, id)
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
@@ -131,9 +136,8 @@ pub(crate) async fn create_connection_webhook(
         return Err(ApiError::Fields(vec![problem]));
     }
     let changed = change(&mut tx, scope, id, key, webhooks, keyring).await?;
-    let entry = AuditEntry::new(auth.principal.actor(), changed.action).target(id);
+    let entry = AuditEntry::new(principal.actor(), changed.action).target(id);
     audit::record(&mut tx, scope, &entry).await?;
-    tx.commit().await?;
     let connection_id = id.to_string();
     let segments = ["webhooks", &connection.provider, &connection_id];
     let body = ConnectionWebhook {
@@ -144,7 +148,18 @@ pub(crate) async fn create_connection_webhook(
         armed_until: changed.armed_until,
         previous_secret_expires_at: changed.previous_expires_at,
     };
-    Ok((StatusCode::CREATED, Json(body)))
+    let status = StatusCode::CREATED;
+    if body.secret.is_some() {
+        idempotency
+            .keep_object(&mut tx, scope, principal, id.0)
+            .await?;
+    } else {
+        idempotency
+            .keep(&mut tx, scope, principal, (status, &body))
+            .await?;
+    }
+    tx.commit().await?;
+    Ok((status, Json(body)).into_response())
 }
 
 /// Stores the public key, arms the connection or creates a secret, depending on the provider.

@@ -22,7 +22,7 @@ use crate::state::AppState;
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeliveriesQuery {
     /// The provider's slug.
-    #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
+    #[param(pattern = "^[a-z][a-z0-9_]{0,62}$")]
     provider: Option<String>,
     /// The outcome of the deliveries.
     #[param(inline)]

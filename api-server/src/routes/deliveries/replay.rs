@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use shared::db::audit::{self, AuditEntry};
 use shared::inbox::{self, ReplayOutcome};
 use shared::model::DeliveryId;
@@ -13,6 +14,7 @@ use shared::telemetry::current_traceparent;
 use crate::auth::{JobsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict};
 use crate::extract::IdPath;
+use crate::idempotency::Idempotency;
 use crate::query::{NoQuery, Query};
 use crate::routes::jobs::{self, JobResponse};
 use crate::state::AppState;
@@ -33,25 +35,27 @@ pub(crate) async fn replay_delivery(
     auth: TenantAuth<JobsWrite>,
     IdPath(id): IdPath<DeliveryId>,
     Query(NoQuery): Query<NoQuery>,
-) -> Result<(StatusCode, Json<JobResponse>), ApiError> {
-    let mut tx = state.db.begin(&auth.scope).await?;
-    let replay = inbox::replay(
-        &*state.queue,
-        &mut tx,
-        &auth.scope,
-        id,
-        current_traceparent(),
-    )
-    .await?;
+    idempotency: Idempotency,
+) -> Result<Response, ApiError> {
+    let (scope, principal) = (&auth.scope, &auth.principal);
+    let mut tx = state.db.begin(scope).await?;
+    if let Some(response) = idempotency.replay(&mut tx, scope, principal).await? {
+        return Ok(response);
+    }
+    let replay = inbox::replay(&*state.queue, &mut tx, scope, id, current_traceparent()).await?;
     let queued = match replay {
         ReplayOutcome::NotFound => return Err(ApiError::NotFound("delivery")),
         ReplayOutcome::NotReplayable => return Err(Conflict::DeliveryNotReplayable.into()),
         ReplayOutcome::Queued(job) => job,
     };
-    let entry = AuditEntry::new(auth.principal.actor(), "delivery.replayed").target(id);
-    audit::record(&mut tx, &auth.scope, &entry).await?;
-    let job = jobs::load(&*state.queue, &mut tx, &auth.scope, queued.job_id).await?;
+    let entry = AuditEntry::new(principal.actor(), "delivery.replayed").target(id);
+    audit::record(&mut tx, scope, &entry).await?;
+    let job = jobs::load(&*state.queue, &mut tx, scope, queued.job_id).await?;
+    let (status, response) = (StatusCode::ACCEPTED, JobResponse { job });
+    idempotency
+        .keep(&mut tx, scope, principal, (status, &response))
+        .await?;
     tx.commit().await?;
     state.notifier.notify();
-    Ok((StatusCode::ACCEPTED, Json(JobResponse { job })))
+    Ok((status, Json(response)).into_response())
 }

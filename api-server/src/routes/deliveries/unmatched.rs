@@ -20,7 +20,7 @@ use crate::state::AppState;
 #[into_params(parameter_in = Query)]
 pub(crate) struct UnmatchedAccountsQuery {
     /// The provider's slug.
-    #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
+    #[param(pattern = "^[a-z][a-z0-9_]{0,62}$")]
     provider: Option<String>,
     /// `true`: only accounts that have exceeded their quota.
     over_quota: Option<bool>,

@@ -14,6 +14,9 @@ use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
 /// Get a job
+///
+/// With its attempts so far and the error of the last one. A finished job is found until its
+/// retention ends.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",

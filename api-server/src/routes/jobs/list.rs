@@ -30,7 +30,7 @@ pub(crate) struct JobsQuery {
     /// The connection of the jobs.
     connection_id: Option<Uuid>,
     /// The provider's slug.
-    #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
+    #[param(pattern = "^[a-z][a-z0-9_]{0,62}$")]
     provider: Option<String>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use shared::db::audit::{self, AuditEntry};
 use shared::model::JobId;
 use shared::queue::jobs::RetryOutcome;
@@ -13,6 +14,7 @@ use super::JobResponse;
 use crate::auth::{JobsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict};
 use crate::extract::IdPath;
+use crate::idempotency::Idempotency;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -36,18 +38,27 @@ pub(crate) async fn retry_job(
     auth: TenantAuth<JobsWrite>,
     IdPath(id): IdPath<JobId>,
     Query(NoQuery): Query<NoQuery>,
-) -> Result<(StatusCode, Json<JobResponse>), ApiError> {
-    let mut tx = state.db.begin(&auth.scope).await?;
-    let enqueued = match state.queue.retry(&mut tx, &auth.scope, id).await? {
+    idempotency: Idempotency,
+) -> Result<Response, ApiError> {
+    let (scope, principal) = (&auth.scope, &auth.principal);
+    let mut tx = state.db.begin(scope).await?;
+    if let Some(response) = idempotency.replay(&mut tx, scope, principal).await? {
+        return Ok(response);
+    }
+    let enqueued = match state.queue.retry(&mut tx, scope, id).await? {
         RetryOutcome::Enqueued(enqueued) => enqueued,
         RetryOutcome::NotDead(_) => return Err(Conflict::JobNotDead.into()),
         RetryOutcome::Unreadable => return Err(Conflict::JobUnreadable.into()),
         RetryOutcome::NotFound => return Err(ApiError::NotFound("job")),
     };
-    let entry = AuditEntry::new(auth.principal.actor(), "job.retried").target(id);
-    audit::record(&mut tx, &auth.scope, &entry).await?;
-    let job = super::load(&*state.queue, &mut tx, &auth.scope, enqueued.job_id).await?;
+    let entry = AuditEntry::new(principal.actor(), "job.retried").target(id);
+    audit::record(&mut tx, scope, &entry).await?;
+    let job = super::load(&*state.queue, &mut tx, scope, enqueued.job_id).await?;
+    let (status, response) = (StatusCode::ACCEPTED, JobResponse { job });
+    idempotency
+        .keep(&mut tx, scope, principal, (status, &response))
+        .await?;
     tx.commit().await?;
     state.notifier.notify();
-    Ok((StatusCode::ACCEPTED, Json(JobResponse { job })))
+    Ok((status, Json(response)).into_response())
 }

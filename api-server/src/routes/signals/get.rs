@@ -33,6 +33,8 @@ impl FromQuery for SignalQuery {
 }
 
 /// Get a Signal
+///
+/// The same object as in the feed.
 #[utoipa::path(
     get,
     path = "/v1/signals/{id}",

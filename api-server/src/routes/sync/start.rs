@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shared::db::connections;
 use shared::model::SyncMode;
@@ -14,6 +15,7 @@ use super::enqueue_sync;
 use crate::auth::{JobsWrite, TenantAuth};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{OptionalJsonBody, ProviderPath, Validate};
+use crate::idempotency::Idempotency;
 use crate::query::{NoQuery, Query};
 use crate::routes::jobs::{self, Job};
 use crate::state::AppState;
@@ -38,6 +40,8 @@ pub(crate) struct JobsResponse {
 }
 
 /// Sync all active connections of a provider now
+///
+/// A connection whose sync of the same mode is queued or running keeps that job.
 #[utoipa::path(
     post,
     path = "/v1/sync/{provider}",
@@ -52,8 +56,9 @@ pub(crate) async fn sync_provider(
     auth: TenantAuth<JobsWrite>,
     ProviderPath(provider): ProviderPath,
     Query(NoQuery): Query<NoQuery>,
+    idempotency: Idempotency,
     OptionalJsonBody(body): OptionalJsonBody<ProviderSyncRequest>,
-) -> Result<(StatusCode, Json<JobsResponse>), ApiError> {
+) -> Result<Response, ApiError> {
     if !state
         .registry
         .iter()
@@ -62,15 +67,23 @@ pub(crate) async fn sync_provider(
         return Err(ApiError::NotFound("provider"));
     }
     let mode = body.mode.unwrap_or(SyncMode::Incremental);
-    let mut tx = state.db.begin(&auth.scope).await?;
+    let (scope, principal) = (&auth.scope, &auth.principal);
+    let mut tx = state.db.begin(scope).await?;
+    if let Some(response) = idempotency.replay(&mut tx, scope, principal).await? {
+        return Ok(response);
+    }
     let mut response = JobsResponse { jobs: Vec::new() };
-    for connection in connections::list_active(&mut tx, &auth.scope, &provider).await? {
-        let enqueued = enqueue_sync(&*state.queue, &mut tx, &auth.scope, &connection, mode).await?;
+    for connection in connections::list_active(&mut tx, scope, &provider).await? {
+        let enqueued = enqueue_sync(&*state.queue, &mut tx, scope, &connection, mode).await?;
         response
             .jobs
-            .push(jobs::load(&*state.queue, &mut tx, &auth.scope, enqueued.job_id).await?);
+            .push(jobs::load(&*state.queue, &mut tx, scope, enqueued.job_id).await?);
     }
+    let status = StatusCode::ACCEPTED;
+    idempotency
+        .keep(&mut tx, scope, principal, (status, &response))
+        .await?;
     tx.commit().await?;
     state.notifier.notify();
-    Ok((StatusCode::ACCEPTED, Json(response)))
+    Ok((status, Json(response)).into_response())
 }

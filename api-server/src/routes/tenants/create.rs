@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use shared::db::tenants;
 use utoipa::ToSchema;
 
 use super::Tenant;
-use crate::auth::OperatorAuth;
+use crate::auth::{OperatorAuth, Principal};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{JsonBody, Validate, validate_name};
+use crate::idempotency::Idempotency;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -36,6 +38,8 @@ impl Validate for NewTenant {
 }
 
 /// Create a tenant
+///
+/// Its data is isolated from that of all other tenants. Create an API key next.
 #[utoipa::path(
     post,
     path = "/v1/tenants",
@@ -48,8 +52,19 @@ pub(crate) async fn create_tenant(
     State(state): State<Arc<AppState>>,
     OperatorAuth(proof): OperatorAuth,
     Query(NoQuery): Query<NoQuery>,
+    idempotency: Idempotency,
     JsonBody(new): JsonBody<NewTenant>,
-) -> Result<(StatusCode, Json<Tenant>), ApiError> {
-    let tenant = tenants::create(&state.db, proof, new.name.trim()).await?;
-    Ok((StatusCode::CREATED, Json(tenant.into())))
+) -> Result<Response, ApiError> {
+    let (scope, principal) = (&proof.unassigned(), &Principal::Operator);
+    let mut tx = state.db.begin(scope).await?;
+    if let Some(response) = idempotency.replay(&mut tx, scope, principal).await? {
+        return Ok(response);
+    }
+    let tenant = tenants::create(&mut tx, proof, new.name.trim()).await?;
+    let (status, response) = (StatusCode::CREATED, Tenant::from(tenant));
+    idempotency
+        .keep(&mut tx, scope, principal, (status, &response))
+        .await?;
+    tx.commit().await?;
+    Ok((status, Json(response)).into_response())
 }

@@ -15,6 +15,8 @@ use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
 /// Get a tenant
+///
+/// With its name and the time of its creation.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{id}",

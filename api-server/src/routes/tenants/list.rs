@@ -24,6 +24,8 @@ pub(crate) struct TenantList {
 }
 
 /// List the tenants
+///
+/// Newest first.
 #[utoipa::path(
     get,
     path = "/v1/tenants",

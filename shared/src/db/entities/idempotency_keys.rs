@@ -13,10 +13,13 @@ pub(in crate::db) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(in crate::db) tenant_id: TenantId,
     #[sea_orm(primary_key, auto_increment = false)]
+    pub(in crate::db) is_operator: bool,
+    #[sea_orm(primary_key, auto_increment = false)]
     pub(in crate::db) key: String,
     pub(in crate::db) request_hash: Vec<u8>,
-    pub(in crate::db) status: i16,
-    pub(in crate::db) response: Json<JsonValue>,
+    pub(in crate::db) status: Option<i16>,
+    pub(in crate::db) response: Option<Json<JsonValue>>,
+    pub(in crate::db) object_id: Option<Uuid>,
     pub(in crate::db) created_at: DateTime<Utc>,
 }
 
