@@ -19,6 +19,7 @@ use shared::db::audit::AuditActor;
 use shared::db::{OperatorProof, TenantScope, tenants};
 use shared::model::{ApiKeyId, TenantId};
 use shared::server::ClientAddr;
+use tracing::{Span, field};
 
 pub(crate) use scopes::*;
 
@@ -27,6 +28,8 @@ use crate::limits::{Attempt, KeyOwner, QuotaStatuses};
 use crate::query::parse_uuid;
 use crate::state::AppState;
 
+/// The operator whose token is `POBLYSH_OPERATOR_TOKEN`, in logs.
+const BOOTSTRAP_OPERATOR: &str = "bootstrap";
 /// The header that names the tenant of an operator's request.
 pub(crate) const TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant-id");
 
@@ -154,6 +157,7 @@ async fn authorize<S: RequiredScope>(
             let scope = tenants::resolve_scope(&state.db, proof, tenant)
                 .await?
                 .ok_or(ApiError::NotFound("tenant"))?;
+            Span::current().record("tenant.id", field::display(tenant));
             (scope, Principal::Operator)
         }
         Credential::ApiKey(key) => {
@@ -211,6 +215,7 @@ async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential
     }
     match verify_credential(presented, cached_owner, state).await {
         Ok(credential) => {
+            record_caller(&credential);
             let owner = credential.owner();
             throttle.record_success(&attempt, owner, Instant::now());
             if let (None, Some(owner)) = (cached_owner, owner) {
@@ -223,6 +228,20 @@ async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential
                 throttle.record_failure(attempt, Instant::now());
             }
             Err(error)
+        }
+    }
+}
+
+/// Adds the caller to the request's span, and so to each line of its log.
+fn record_caller(credential: &Credential) {
+    let span = Span::current();
+    match credential {
+        Credential::Operator(_) => {
+            span.record("operator.id", BOOTSTRAP_OPERATOR);
+        }
+        Credential::ApiKey(key) => {
+            span.record("api_key.id", field::display(key.id));
+            span.record("tenant.id", field::display(key.scope.tenant_id()));
         }
     }
 }

@@ -23,6 +23,7 @@ mod middleware;
 mod openapi;
 mod pages;
 mod query;
+mod reading_metrics;
 mod reseal;
 mod router;
 mod routes;

@@ -20,6 +20,7 @@ use crate::feed_watcher::FeedWatcher;
 use crate::health_review;
 use crate::limits::Limits;
 use crate::pages::Pages;
+use crate::reading_metrics;
 use crate::reseal;
 use crate::router;
 use crate::state::AppState;
@@ -46,6 +47,7 @@ pub async fn start_with(
     let lifecycle = bootstrap.lifecycle();
     lifecycle.supervise_background("resealing", reseal::run(Arc::clone(&state)));
     lifecycle.supervise_background("health review", health_review::run(Arc::clone(&state)));
+    lifecycle.supervise_background("reading metrics", reading_metrics::run(Arc::clone(&state)));
     let operational = router::operational(lifecycle.health().clone());
     bootstrap.serve(listener, Some(router::app(state)), operational)
 }

@@ -33,7 +33,7 @@ use self::timeouts::{Phase, TimedStream, Timeouts};
 use self::unread_body::UnreadBody;
 use crate::config::TrustedProxies;
 use crate::problem::Problem;
-use crate::telemetry::is_operational;
+use crate::telemetry::{RequestOrigin, is_operational};
 
 /// The maximum number of open sockets.
 ///
@@ -170,6 +170,10 @@ impl HttpServer {
             phase.begin_response();
             let client = proxies.client(peer, request.headers());
             request.extensions_mut().insert(ClientAddr(client));
+            request.extensions_mut().insert(RequestOrigin {
+                address: client,
+                scheme: if is_https { "https" } else { "http" },
+            });
             let rejection = rejection(&request, &phase, is_reserved);
             let is_rejected = rejection.is_some();
             let (phase, router) = (phase.clone(), router.clone());

@@ -5,12 +5,13 @@ use std::time::Instant;
 use metrics::{counter, histogram};
 use shared::model::JobError;
 use shared::queue::{ClaimedJob, JobOutcome};
-use shared::telemetry::{link_traceparent, names, set_parent};
+use shared::telemetry::{link_traceparent, names, record_trace_id, set_parent};
+use tracing::{Span, field};
 
 /// The span of a job, in the trace of the request or job that enqueued it.
 ///
 /// A retry starts a new trace and links to that one.
-pub(crate) fn span(job: &ClaimedJob) -> tracing::Span {
+pub(crate) fn span(job: &ClaimedJob) -> Span {
     let span = tracing::info_span!(
         "job",
         otel.kind = "consumer",
@@ -18,6 +19,12 @@ pub(crate) fn span(job: &ClaimedJob) -> tracing::Span {
         job.kind = job.payload.kind().as_str(),
         job.attempt = job.attempts,
         tenant.id = %job.tenant_id,
+        connection.id = job.connection_id.map(field::display),
+        provider = (!job.provider.is_empty()).then_some(&*job.provider),
+        trace.id = field::Empty,
+        job.outcome = field::Empty,
+        error.type = field::Empty,
+        otel.status_code = field::Empty,
     );
     if let Some(traceparent) = &job.traceparent {
         if job.attempts > 1 {
@@ -26,10 +33,11 @@ pub(crate) fn span(job: &ClaimedJob) -> tracing::Span {
             set_parent(&span, traceparent);
         }
     }
+    record_trace_id(&span);
     span
 }
 
-/// Counts and logs the outcome of an attempt.
+/// Counts and logs the outcome of an attempt, in its span.
 pub(crate) fn report(kind: &'static str, outcome: &JobOutcome, started: Instant) {
     let (name, error): (_, Option<&JobError>) = match outcome {
         JobOutcome::Succeeded => ("succeeded", None),
@@ -43,12 +51,15 @@ pub(crate) fn report(kind: &'static str, outcome: &JobOutcome, started: Instant)
     histogram!(names::JOB_DURATION_SECONDS, "kind" => kind).record(started.elapsed().as_secs_f64());
     match error {
         Some(error) if name != "snoozed" => {
-            tracing::warn!(
-                job.outcome = name,
-                error.code = error.code,
-                "job did not succeed"
-            );
+            let span = Span::current();
+            span.record("job.outcome", name);
+            span.record("error.type", &*error.code);
+            span.record("otel.status_code", "ERROR");
+            tracing::warn!(error.code = error.code, "job did not succeed");
         }
-        _ => tracing::debug!(job.outcome = name, "job ended"),
+        _ => {
+            Span::current().record("job.outcome", name);
+            tracing::debug!("job ended");
+        }
     }
 }

@@ -292,7 +292,7 @@ async fn run_one(
     }
     .instrument(span.clone())
     .await;
-    attempt::report(kind, &outcome, started);
+    span.in_scope(|| attempt::report(kind, &outcome, started));
     let finished = Finished { job, outcome };
     async {
         match context.queue.finish(std::slice::from_ref(&finished)).await {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use metrics::gauge;
 use shared::model::{ApiKeyId, TenantId};
+use shared::telemetry::names;
 
 /// The limits of open streams and their counts in this process.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Streams {
         if let Some(key) = key {
             *open.keys.entry(key).or_default() += 1;
         }
+        gauge!(names::SSE_STREAMS).increment(1.0);
         Some(StreamPermit {
             open: Arc::clone(&self.open),
             key,
@@ -62,6 +65,7 @@ impl Streams {
 impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        gauge!(names::SSE_STREAMS).decrement(1.0);
         release(&mut open.tenants, &self.tenant);
         if let Some(key) = self.key {
             release(&mut open.keys, &key);

@@ -53,6 +53,9 @@ CREATE TABLE cursors (
     PRIMARY KEY (tenant_id, connection_id, stream),
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 ) WITH (fillfactor = 80);
+-- The streams that cannot be read, over all tenants.
+CREATE INDEX cursors_failing ON cursors (failing_since)
+    WHERE failing_since IS NOT NULL AND retired_at IS NULL;
 
 -- Push subscriptions, at providers that want one per resource. A row is a subscription that must
 -- exist (`desired`) or must end. `external_id` is null until the provider has given one;

@@ -40,6 +40,7 @@ pub mod overview;
 pub mod page;
 pub mod periodic;
 pub mod resources;
+pub mod reading;
 pub mod retention;
 pub mod routes;
 pub mod sealed;

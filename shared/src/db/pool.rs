@@ -118,6 +118,14 @@ pub struct Db {
     shares: Option<Arc<Shares<ShareHolder>>>,
 }
 
+/// The number of sessions of a pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolUsage {
+    pub(crate) idle: u32,
+    pub(crate) in_use: u32,
+    pub(crate) max: u32,
+}
+
 /// The holder of the share of the pool that a request uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ShareHolder {
@@ -246,6 +254,16 @@ impl Db {
             return Err(DbError::Role(name));
         }
         Ok(())
+    }
+
+    /// The number of sessions of the pool.
+    pub(crate) fn pool_usage(&self) -> PoolUsage {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        PoolUsage {
+            idle,
+            in_use: self.pool.size().saturating_sub(idle),
+            max: self.pool.options().get_max_connections(),
+        }
     }
 
     /// The sqlx pool, for uses that need a session outside [`Session`].

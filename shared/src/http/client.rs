@@ -97,7 +97,9 @@ impl Outbound {
             error.type = field::Empty,
             otel.status_code = field::Empty,
         );
-        self.follow(charge, request).instrument(span).await
+        let outcome = self.follow(charge, request).instrument(span.clone()).await;
+        record_outcome(&span, &outcome);
+        outcome
     }
 
     /// Reports the limits that a response's headers stated to the rate limiter.
@@ -124,10 +126,7 @@ impl Outbound {
                 .rate_limiter
                 .admit(self.shared.provider, charge)
                 .await
-                .map_err(|limited| {
-                    Span::current().record("error.type", "refused");
-                    HttpError::RateLimited(limited)
-                })?;
+                .map_err(HttpError::RateLimited)?;
             let started = Instant::now();
             let outcome = self.call(request, started + remaining).await;
             drop(permit);
@@ -150,7 +149,6 @@ impl Outbound {
             return Ok(());
         }
         let error = HttpError::egress(url);
-        Span::current().record("error.type", error.code());
         tracing::error!(
             provider = self.shared.provider,
             error = %error,
@@ -204,17 +202,9 @@ impl Outbound {
         duration: Duration,
         outcome: &Result<ProviderResponse, HttpError>,
     ) {
-        let span = Span::current();
         let status = match outcome {
-            Ok(response) => {
-                span.record("http.response.status_code", response.status.as_u16());
-                response.status.as_str().to_owned()
-            }
-            Err(error) => {
-                span.record("error.type", error.code());
-                span.record("otel.status_code", "ERROR");
-                error.code().to_owned()
-            }
+            Ok(response) => response.status.as_str().to_owned(),
+            Err(error) => error.code().to_owned(),
         };
         metrics::histogram!(
             names::PROVIDER_REQUEST_DURATION_SECONDS,
@@ -223,6 +213,27 @@ impl Outbound {
             "status" => status
         )
         .record(duration);
+    }
+}
+
+/// Records the status of a call, and the type of its error.
+///
+/// A call that the rate limiter delays to a later time has an `error.type`, and has not failed.
+fn record_outcome(span: &Span, outcome: &Result<ProviderResponse, HttpError>) {
+    let (error, has_failed) = match outcome {
+        Ok(response) => {
+            let status = &response.status;
+            span.record("http.response.status_code", i64::from(status.as_u16()));
+            if !status.is_client_error() && !status.is_server_error() {
+                return;
+            }
+            (status.as_str(), true)
+        }
+        Err(error) => (error.code(), !matches!(error, HttpError::RateLimited(_))),
+    };
+    span.record("error.type", error);
+    if has_failed {
+        span.record("otel.status_code", "ERROR");
     }
 }
 

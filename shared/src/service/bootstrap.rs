@@ -8,7 +8,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use super::listen::{ListenError, listen};
-use super::{Health, Lifecycle};
+use super::{Health, Lifecycle, pool_metrics};
 use crate::clock::DatabaseClock;
 use crate::config::{Process, ServiceConfig};
 use crate::db::{Db, DbError, Role, clock_sync};
@@ -79,11 +79,14 @@ impl Bootstrap {
             let db = checked.clone();
             async move { db.check_role(role).await }
         });
+        let lifecycle = Lifecycle::new(health);
+        let usage = pool_metrics::run(db.clone(), process.name());
+        lifecycle.supervise_background("database pool metrics", usage);
         Ok(Self {
             config,
             telemetry,
             db,
-            lifecycle: Lifecycle::new(health),
+            lifecycle,
         })
     }
 

@@ -10,6 +10,7 @@ mod bootstrap;
 mod health;
 mod lifecycle;
 mod listen;
+mod pool_metrics;
 mod run;
 
 pub use bootstrap::{Bootstrap, Service, StartError};

@@ -1,68 +1,127 @@
-//! The export of spans over OTLP (HTTP with protobuf).
+//! The export of spans, logs and metrics over OTLP (HTTP with protobuf).
 //!
 //! OpenTelemetry's variables configure it. They are read from [`Env`] instead of by the SDK, so
-//! that those of a `.env` file count too. Exports run on the SDK's thread with a separate runtime,
+//! that those of a `.env` file count too. Exports run on the SDK's threads with a separate runtime,
 //! so that a flush works while the process's runtime stops.
 
-use std::collections::HashMap;
+mod log_layer;
+mod metrics;
+mod settings;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use opentelemetry::KeyValue;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_otlp::{LogExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Runtime;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
-use uuid::Uuid;
 
-use super::TelemetryError;
+pub(super) use self::log_layer::OtlpLogs;
+use self::metrics::MetricsExport;
+use self::settings::{Collector, Signal, resource, sampler};
+use super::{MetricsHandle, TelemetryError};
 use crate::config::Env;
 
 /// The maximum time that the shutdown waits for the collector.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The specification's default timeout of an export.
-const EXPORT_TIMEOUT_MS: u64 = 10_000;
 
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
-const TRACES_HEADERS: &str = "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
-const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
-const TRACES_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
-const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
-const TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
-const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
-const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
+/// The exports of the process; each is absent without an endpoint or when it is disabled.
+#[derive(Debug)]
+pub(super) struct Exports {
+    pub(super) traces: Option<SdkTracerProvider>,
+    pub(super) logs: Option<SdkLoggerProvider>,
+    metrics: Option<MetricsExport>,
+}
+
+impl Exports {
+    /// Starts the exports that are configured.
+    pub(super) fn start(
+        service: &'static str,
+        env: &Env,
+        metrics: &MetricsHandle,
+    ) -> Result<Self, TelemetryError> {
+        Ok(Self {
+            traces: provider(service, env)?,
+            logs: log_provider(service, env)?,
+            metrics: match Collector::of(Signal::Metrics, env)? {
+                Some(collector) => Some(MetricsExport::start(
+                    collector,
+                    settings::metric_interval(env)?,
+                    &resource(service, env)?,
+                    metrics.clone(),
+                )?),
+                None => None,
+            },
+        })
+    }
+
+    /// Whether nothing is exported.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.traces.is_none() && self.logs.is_none() && self.metrics.is_none()
+    }
+
+    /// Sends what is left and ends the exports. Blocks for [`FLUSH_TIMEOUT`] at most, for each.
+    pub(super) fn shut_down(&mut self) {
+        if let Some(traces) = self.traces.take() {
+            shut_down(&traces);
+        }
+        if let Some(metrics) = self.metrics.take() {
+            metrics.shut_down();
+        }
+        // Last, because the others log their failures.
+        if let Some(logs) = self.logs.take()
+            && let Err(error) = logs.shutdown_with_timeout(FLUSH_TIMEOUT)
+        {
+            tracing::warn!(%error, "failed to export the last log records");
+        }
+    }
+}
 
 /// The provider of traces; `None` without an endpoint or when the SDK is disabled.
-pub(super) fn provider(
-    service: &'static str,
-    env: &Env,
-) -> Result<Option<SdkTracerProvider>, TelemetryError> {
-    let disabled = env
-        .get("OTEL_SDK_DISABLED")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let Some(endpoint) = endpoint(env)?.filter(|_| !disabled) else {
+fn provider(service: &'static str, env: &Env) -> Result<Option<SdkTracerProvider>, TelemetryError> {
+    let Some(collector) = Collector::of(Signal::Traces, env)? else {
         return Ok(None);
     };
-    check_protocol(env)?;
-    let timeout = timeout(env)?;
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(endpoint)
-        .with_timeout(timeout)
-        .with_headers(headers(env)?)
-        .with_http_client(CollectorClient::new(timeout)?)
+        .with_endpoint(collector.endpoint)
+        .with_timeout(collector.timeout)
+        .with_headers(collector.headers)
+        .with_http_client(CollectorClient::new(collector.timeout)?)
         .build()
         .map_err(TelemetryError::Exporter)?;
     let provider = SdkTracerProvider::builder()
         .with_resource(resource(service, env)?)
         .with_sampler(sampler(env)?)
+        .with_batch_exporter(exporter)
+        .build();
+    Ok(Some(provider))
+}
+
+/// The provider of log records; `None` without an endpoint or when the SDK is disabled.
+fn log_provider(
+    service: &'static str,
+    env: &Env,
+) -> Result<Option<SdkLoggerProvider>, TelemetryError> {
+    let Some(collector) = Collector::of(Signal::Logs, env)? else {
+        return Ok(None);
+    };
+    let exporter = LogExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(collector.endpoint)
+        .with_timeout(collector.timeout)
+        .with_headers(collector.headers)
+        .with_http_client(CollectorClient::new(collector.timeout)?)
+        .build()
+        .map_err(TelemetryError::Exporter)?;
+    let provider = SdkLoggerProvider::builder()
+        .with_resource(resource(service, env)?)
         .with_batch_exporter(exporter)
         .build();
     Ok(Some(provider))
@@ -75,154 +134,14 @@ pub(super) fn filter() -> Targets {
 }
 
 /// Flushes the remaining spans and ends the export. Blocks for [`FLUSH_TIMEOUT`] at most.
-pub(super) fn shut_down(provider: &SdkTracerProvider) {
+fn shut_down(provider: &SdkTracerProvider) {
     if let Err(error) = provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
         tracing::warn!(%error, "failed to export the last spans");
     }
 }
 
-fn endpoint(env: &Env) -> Result<Option<String>, TelemetryError> {
-    let (variable, text) = if let Some(text) = env.get(TRACES_ENDPOINT) {
-        (TRACES_ENDPOINT, text.to_owned())
-    } else if let Some(base) = env.get(ENDPOINT) {
-        (
-            ENDPOINT,
-            format!("{}/v1/traces", base.trim_end_matches('/')),
-        )
-    } else {
-        return Ok(None);
-    };
-    match url::Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(text)),
-        _ => Err(TelemetryError::Setting {
-            variable,
-            reason: "is not an http or https URL",
-        }),
-    }
-}
-
-fn check_protocol(env: &Env) -> Result<(), TelemetryError> {
-    for variable in [TRACES_PROTOCOL, PROTOCOL] {
-        match env.get(variable) {
-            None => {}
-            Some("http/protobuf") => return Ok(()),
-            Some(_) => {
-                let reason = "names a protocol other than http/protobuf";
-                return Err(TelemetryError::Setting { variable, reason });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn timeout(env: &Env) -> Result<Duration, TelemetryError> {
-    let variable = if env.get(TRACES_TIMEOUT).is_some() {
-        TRACES_TIMEOUT
-    } else {
-        TIMEOUT
-    };
-    let milliseconds = match env.get(variable).map(str::parse) {
-        None => EXPORT_TIMEOUT_MS,
-        Some(Ok(milliseconds)) if milliseconds > 0 => milliseconds,
-        Some(_) => {
-            let reason = "is not a number of milliseconds";
-            return Err(TelemetryError::Setting { variable, reason });
-        }
-    };
-    Ok(Duration::from_millis(milliseconds))
-}
-
-fn headers(env: &Env) -> Result<HashMap<String, String>, TelemetryError> {
-    let variable = if env.get(TRACES_HEADERS).is_some() {
-        TRACES_HEADERS
-    } else {
-        HEADERS
-    };
-    Ok(pairs(env, variable)?.into_iter().collect())
-}
-
-/// The resource attributes of the process.
-fn resource(service: &'static str, env: &Env) -> Result<Resource, TelemetryError> {
-    const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
-    let defaults = [
-        KeyValue::new("service.name", service),
-        KeyValue::new("service.namespace", "poblysh"),
-        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", Uuid::now_v7().to_string()),
-    ];
-    let given = pairs(env, ATTRIBUTES)?
-        .into_iter()
-        .map(|(key, value)| KeyValue::new(key, value));
-    let mut builder = Resource::builder()
-        .with_attributes(defaults)
-        .with_attributes(given);
-    if let Some(name) = env.get("OTEL_SERVICE_NAME") {
-        builder = builder.with_service_name(name.to_owned());
-    }
-    Ok(builder.build())
-}
-
-fn sampler(env: &Env) -> Result<Sampler, TelemetryError> {
-    let ratio = || match env.get(SAMPLER_ARG).map(str::parse::<f64>) {
-        None => Ok(1.0),
-        Some(Ok(ratio)) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
-        Some(_) => Err(TelemetryError::Setting {
-            variable: SAMPLER_ARG,
-            reason: "is not a number between 0 and 1",
-        }),
-    };
-    let parent_based = |root| Sampler::ParentBased(Box::new(root));
-    Ok(match env.get(SAMPLER) {
-        None | Some("parentbased_always_on") => parent_based(Sampler::AlwaysOn),
-        Some("parentbased_always_off") => parent_based(Sampler::AlwaysOff),
-        Some("parentbased_traceidratio") => parent_based(Sampler::TraceIdRatioBased(ratio()?)),
-        Some("always_on") => Sampler::AlwaysOn,
-        Some("always_off") => Sampler::AlwaysOff,
-        Some("traceidratio") => Sampler::TraceIdRatioBased(ratio()?),
-        Some(_) => {
-            let reason = "names no sampler of the specification";
-            return Err(TelemetryError::Setting {
-                variable: SAMPLER,
-                reason,
-            });
-        }
-    })
-}
-
-/// `key=value` pairs separated by commas, values percent-encoded (as W3C Baggage).
-fn pairs(env: &Env, variable: &'static str) -> Result<Vec<(String, String)>, TelemetryError> {
-    let malformed = TelemetryError::Setting {
-        variable,
-        reason: "is not a comma-separated list of key=value",
-    };
-    let mut pairs = Vec::new();
-    for item in env
-        .get(variable)
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-    {
-        if item.is_empty() {
-            continue;
-        }
-        let Some((key, value)) = item.split_once('=') else {
-            return Err(malformed);
-        };
-        // Form decoding would turn a plus into a space.
-        let encoded = format!("v={}", value.trim().replace('+', "%2B"));
-        let decoded = url::form_urlencoded::parse(encoded.as_bytes()).next();
-        pairs.push((
-            key.trim().to_owned(),
-            decoded
-                .map(|(_, value)| value.into_owned())
-                .unwrap_or_default(),
-        ));
-    }
-    Ok(pairs)
-}
-
-/// The HTTP client of the exporter, called on the SDK's thread.
-#[derive(Debug)]
+/// The HTTP client of the exporters, called on the SDK's threads.
+#[derive(Debug, Clone)]
 struct CollectorClient(reqwest::Client);
 
 /// The runtime of requests to the collector.
@@ -236,11 +155,16 @@ static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
         .build()
 });
 
+/// The runtime, if it could be created.
+fn runtime() -> Result<&'static Runtime, TelemetryError> {
+    RUNTIME
+        .as_ref()
+        .map_err(|error| TelemetryError::Client(error.kind().to_string().into()))
+}
+
 impl CollectorClient {
     fn new(timeout: Duration) -> Result<Self, TelemetryError> {
-        if let Err(error) = &*RUNTIME {
-            return Err(TelemetryError::Client(error.kind().to_string().into()));
-        }
+        runtime()?;
         let client = reqwest::Client::builder()
             .timeout(timeout)
             .build()

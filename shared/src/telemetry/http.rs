@@ -1,19 +1,20 @@
-//! The id, span, log line and metrics of every HTTP request.
+//! The id, span, log line and metrics of every HTTP request, by OpenTelemetry's semantic conventions.
 //!
-//! Metrics and logs name the matched route, never the path: a path would make a metric per id, and
-//! clients could make any number of them.
+//! Metrics, spans and logs name the matched route, never the path: a path would make a metric per
+//! id, and clients could make any number of them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
-use super::{names, set_parent, traceparent};
+use super::{names, record_trace_id, set_parent};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is accepted from a client.
@@ -42,6 +43,23 @@ impl HttpTracking {
     pub const fn only_failures(mut self) -> Self {
         self.logs_success = false;
         self
+    }
+}
+
+/// The client of a request and the scheme of the public URL; the server adds it to each request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestOrigin {
+    /// The client's address.
+    pub address: IpAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+}
+
+impl RequestOrigin {
+    fn scheme(extensions: &Extensions) -> &'static str {
+        extensions
+            .get::<Self>()
+            .map_or("http", |origin| origin.scheme)
     }
 }
 
@@ -84,34 +102,71 @@ pub async fn track_http(
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".into(), |path| path.as_str().into());
-    let span = span(request.headers(), method, &route, &id);
+    let scheme = RequestOrigin::scheme(request.extensions());
+    let span = span(&request, method, &route, &id);
     request.extensions_mut().insert(id.clone());
+    let active = ActiveRequest::begin(tracking.process, method, scheme);
 
     let mut response = next.run(request).instrument(span.clone()).await;
+    drop(active);
 
     let status = response.status();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let duration = started.elapsed();
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    let mut labels = vec![
+        metrics::Label::new("process", tracking.process),
+        metrics::Label::new("http_request_method", method),
+        metrics::Label::new("url_scheme", scheme),
+        metrics::Label::new("http_route", Arc::clone(&route)),
+        metrics::Label::new("http_response_status_code", status.as_str().to_owned()),
+    ];
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
+        span.record("error.type", status.as_str());
+        labels.push(metrics::Label::new(
+            "error_type",
+            status.as_str().to_owned(),
+        ));
     }
     span.in_scope(|| log(tracking, &route, status, duration.as_secs_f64() * 1000.0));
-    let labels = [
-        ("process", tracking.process.into()),
-        ("route", metrics::SharedString::from(route)),
-        ("method", method.into()),
-        ("status", status.as_str().to_owned().into()),
-    ]
-    .map(|(key, value)| metrics::Label::new(key, value));
-    metrics::counter!(names::HTTP_REQUESTS_TOTAL, labels.iter()).increment(1);
-    metrics::histogram!(names::HTTP_REQUEST_DURATION_SECONDS, labels.iter()).record(duration);
+    metrics::histogram!(names::HTTP_SERVER_REQUEST_DURATION_SECONDS, labels.iter())
+        .record(duration);
     response
 }
 
-fn span(headers: &HeaderMap, method: &'static str, route: &str, id: &RequestId) -> Span {
+/// A request whose response has not begun; counts until it is dropped.
+struct ActiveRequest(metrics::Gauge);
+
+impl ActiveRequest {
+    fn begin(process: &'static str, method: &'static str, scheme: &'static str) -> Self {
+        let gauge = metrics::gauge!(
+            names::HTTP_SERVER_ACTIVE_REQUESTS,
+            "process" => process,
+            "http_request_method" => method,
+            "url_scheme" => scheme
+        );
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// The span; authentication records the key, the operator and the tenant.
+fn span(request: &Request, method: &'static str, route: &str, id: &RequestId) -> Span {
+    let (headers, extensions) = (request.headers(), request.extensions());
+    let origin = extensions.get::<RequestOrigin>();
+    let version = match request.version() {
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
     let span = tracing::info_span!(
         "http.request",
         otel.name = format_args!("{method} {route}"),
@@ -120,7 +175,14 @@ fn span(headers: &HeaderMap, method: &'static str, route: &str, id: &RequestId) 
         http.request.method = method,
         http.route = route,
         http.response.status_code = field::Empty,
+        url.scheme = RequestOrigin::scheme(extensions),
+        network.protocol.version = version,
+        client.address = origin.map(|origin| field::display(origin.address)),
+        error.type = field::Empty,
         request.id = &*id.0,
+        api_key.id = field::Empty,
+        operator.id = field::Empty,
+        tenant.id = field::Empty,
         trace.id = field::Empty,
     );
     if let Some(parent) = headers
@@ -129,9 +191,7 @@ fn span(headers: &HeaderMap, method: &'static str, route: &str, id: &RequestId) 
     {
         set_parent(&span, parent);
     }
-    if let Some(trace) = traceparent::trace_id(&span) {
-        span.record("trace.id", field::display(trace));
-    }
+    record_trace_id(&span);
     span
 }
 
@@ -146,7 +206,7 @@ fn log(tracking: HttpTracking, route: &str, status: StatusCode, duration_ms: f64
     }
 }
 
-/// The method's label: `OTHER` for unknown ones, of which clients could send any number.
+/// The method's label: `_OTHER` for unknown ones, of which clients could send any number.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -156,7 +216,7 @@ fn method_label(method: &Method) -> &'static str {
         Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
-        _ => "OTHER",
+        _ => "_OTHER",
     }
 }
 
@@ -235,15 +295,16 @@ mod tests {
         }
         let shown = metrics.render();
         for line in [
-            "poblysh_http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"GET\",status=\"200\"} 2",
-            "poblysh_http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"PUT\",status=\"405\"} 1",
-            "poblysh_http_requests_total{process=\"metrics_test\",route=\"unmatched\",method=\"OTHER\",status=\"404\"} 1",
+            "http_request_method=\"GET\",url_scheme=\"http\",http_route=\"/things/{id}\",http_response_status_code=\"200\"} 2",
+            "http_request_method=\"PUT\",url_scheme=\"http\",http_route=\"/things/{id}\",http_response_status_code=\"405\"} 1",
+            "http_request_method=\"_OTHER\",url_scheme=\"http\",http_route=\"unmatched\",http_response_status_code=\"404\"} 1",
         ] {
-            assert!(shown.contains(line), "{line} is missing in\n{shown}");
+            let name = "http_server_request_duration_seconds_count{process=\"metrics_test\"";
+            let line = format!("{name},{line}");
+            assert!(shown.contains(&line), "{line} is missing in\n{shown}");
         }
-        assert!(
-            shown.contains("poblysh_http_request_duration_seconds_count{process=\"metrics_test\"")
-        );
+        let idle = "http_server_active_requests{process=\"metrics_test\",http_request_method=\"GET\",url_scheme=\"http\"} 0";
+        assert!(shown.contains(idle), "{shown}");
         assert!(!shown.contains("secret-"));
     }
 }

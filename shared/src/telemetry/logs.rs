@@ -55,23 +55,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields(Map::new());
-        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
-            if let Some(formatted) = span.extensions().get::<FormattedFields<N>>()
-                && let Ok(Value::Object(of_span)) = serde_json::from_str(&formatted.fields)
-            {
-                // Fields for the exporter of spans are not logged.
-                fields.0.extend(
-                    of_span
-                        .into_iter()
-                        .filter(|(key, _)| !key.starts_with("otel.")),
-                );
-            }
-            fields.0.insert("span".to_owned(), span.name().into());
-        }
-        event.record(&mut fields);
-
-        let mut fields = fields.0;
+        let mut fields = collect::<S, N>(event, context.event_scope());
         let message = fields.remove("message").unwrap_or_default();
         let target = fields
             .remove("log.target")
@@ -91,6 +75,37 @@ where
         }
         writer.write_str("}\n")
     }
+}
+
+/// The fields of an event and of its spans; the message is one of them.
+pub(super) fn fields<S>(event: &Event<'_>, scope: Option<Scope<'_, S>>) -> Map<String, Value>
+where
+    S: for<'a> LookupSpan<'a>,
+{
+    collect::<S, JsonFields>(event, scope)
+}
+
+/// Like [`fields`], of spans that are formatted by `N`.
+fn collect<S, N>(event: &Event<'_>, scope: Option<Scope<'_, S>>) -> Map<String, Value>
+where
+    S: for<'a> LookupSpan<'a>,
+    N: 'static,
+{
+    let mut fields = Fields(Map::new());
+    for span in scope.into_iter().flat_map(Scope::from_root) {
+        if let Some(formatted) = span.extensions().get::<FormattedFields<N>>()
+            && let Ok(Value::Object(of_span)) = serde_json::from_str(&formatted.fields)
+        {
+            // Fields for the exporter of spans are not logged.
+            let logged = of_span
+                .into_iter()
+                .filter(|(key, _)| !key.starts_with("otel."));
+            fields.0.extend(logged);
+        }
+        fields.0.insert("span".to_owned(), span.name().into());
+    }
+    event.record(&mut fields);
+    fields.0
 }
 
 /// Collects an event's fields as JSON values.

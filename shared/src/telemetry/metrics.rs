@@ -1,6 +1,6 @@
 //! The metrics recorder of the process.
 
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -16,6 +16,8 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct MetricsHandle(PrometheusHandle);
 
+/// Reads CPU time, memory and open files of the process (`process_…`) from the operating system.
+static PROCESS: LazyLock<metrics_process::Collector> = LazyLock::new(Default::default);
 /// The recorder: one per process, because the macros of the `metrics` crate write to one.
 static RECORDER: Mutex<Option<MetricsHandle>> = Mutex::new(None);
 
@@ -34,6 +36,7 @@ impl MetricsHandle {
                 .map_err(TelemetryError::Metrics)?,
         );
         names::describe_all();
+        PROCESS.describe();
         let upkeep = handle.0.clone();
         std::thread::Builder::new()
             .name("metrics-upkeep".to_owned())
@@ -48,8 +51,9 @@ impl MetricsHandle {
         Ok(handle)
     }
 
-    /// All values in the Prometheus text format.
+    /// All values in the Prometheus text format, those of the process read now.
     pub fn render(&self) -> String {
+        PROCESS.collect();
         self.0.render()
     }
 }
@@ -84,7 +88,6 @@ mod tests {
                 metrics::histogram!(*name).record(0.3);
             }
             for name in [
-                names::HTTP_REQUESTS_TOTAL,
                 names::WEBHOOK_DELIVERIES_TOTAL,
                 names::INBOX_RETRIES_TOTAL,
                 names::JOBS_TOTAL,
@@ -120,13 +123,13 @@ mod tests {
             );
             count += 1;
         }
-        assert_eq!(count, 19);
+        assert_eq!(count, 18);
         assert!(
-            text.contains("poblysh_http_request_duration_seconds_bucket{le=\"0.5\"} 1"),
+            text.contains("http_server_request_duration_seconds_bucket{le=\"0.5\"} 1"),
             "{text}"
         );
         assert!(
-            text.contains("poblysh_http_request_duration_seconds_bucket{le=\"0.25\"} 0"),
+            text.contains("http_server_request_duration_seconds_bucket{le=\"0.25\"} 0"),
             "{text}"
         );
         assert!(

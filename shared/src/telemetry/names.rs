@@ -2,10 +2,29 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// HTTP requests: `process, route, method, status`.
-pub const HTTP_REQUESTS_TOTAL: &str = "poblysh_http_requests_total";
-/// Seconds from a request's head to the response's head: `process, route, method, status`.
-pub const HTTP_REQUEST_DURATION_SECONDS: &str = "poblysh_http_request_duration_seconds";
+/// The release of a process, with the value 1: `process, version`.
+pub const BUILD_INFO: &str = "poblysh_build_info";
+/// Seconds from a request's head to the response's head: `process, http_request_method, url_scheme,
+/// http_route, http_response_status_code, error_type`.
+///
+/// The name and the labels are OpenTelemetry's; `error_type` is the status of a server error.
+pub const HTTP_SERVER_REQUEST_DURATION_SECONDS: &str = "http_server_request_duration_seconds";
+/// Requests whose response has not begun: `process, http_request_method, url_scheme`.
+pub const HTTP_SERVER_ACTIVE_REQUESTS: &str = "http_server_active_requests";
+/// Sessions of the pool: `process, state` (`idle` or `in_use`).
+pub const DB_SESSIONS: &str = "poblysh_db_sessions";
+/// The maximum number of sessions of the pool: `process`.
+pub const DB_SESSIONS_MAX: &str = "poblysh_db_sessions_max";
+/// Open streams of Signals (server-sent events).
+pub const SSE_STREAMS: &str = "poblysh_sse_streams";
+/// Streams whose read the provider denies: `provider`.
+pub const STREAMS_DENIED: &str = "poblysh_streams_denied";
+/// Seconds since the last sync of the active connection that waits longest: `provider`.
+pub const LAST_SYNC_AGE_SECONDS: &str = "poblysh_last_sync_age_seconds";
+/// Active connections whose backfill has not ended: `provider`.
+pub const BACKFILLS: &str = "poblysh_backfills";
+/// The least progress of these backfills, from 0 to 1; 1 without one: `provider`.
+pub const BACKFILL_PROGRESS_RATIO: &str = "poblysh_backfill_progress_ratio";
 /// Webhook deliveries received: `provider, result`.
 pub const WEBHOOK_DELIVERIES_TOTAL: &str = "poblysh_webhook_deliveries_total";
 /// Deliveries per transaction.
@@ -57,9 +76,62 @@ pub const RATE_LIMIT_WAIT_SECONDS: &str = "poblysh_rate_limit_wait_seconds";
 /// `status` is a status code or the kind of error.
 pub const PROVIDER_REQUEST_DURATION_SECONDS: &str = "poblysh_provider_request_duration_seconds";
 
-/// Buckets of durations within a data centre, in seconds.
-const LOCAL_DURATIONS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+/// Every metric with its labels.
+pub const METRICS: &[(&str, &[&str])] = &[
+    (BUILD_INFO, &["process", "version"]),
+    (
+        HTTP_SERVER_REQUEST_DURATION_SECONDS,
+        &[
+            "process",
+            "http_request_method",
+            "url_scheme",
+            "http_route",
+            "http_response_status_code",
+            "error_type",
+        ],
+    ),
+    (
+        HTTP_SERVER_ACTIVE_REQUESTS,
+        &["process", "http_request_method", "url_scheme"],
+    ),
+    (DB_SESSIONS, &["process", "state"]),
+    (DB_SESSIONS_MAX, &["process"]),
+    (SSE_STREAMS, &[]),
+    (STREAMS_DENIED, &["provider"]),
+    (LAST_SYNC_AGE_SECONDS, &["provider"]),
+    (BACKFILLS, &["provider"]),
+    (BACKFILL_PROGRESS_RATIO, &["provider"]),
+    (WEBHOOK_DELIVERIES_TOTAL, &["provider", "result"]),
+    (INGRESS_BATCH_SIZE, &[]),
+    (INBOX_RETRIES_TOTAL, &[]),
+    (INGRESS_BACKLOG_BYTES, &[]),
+    (JOBS_TOTAL, &["kind", "outcome"]),
+    (JOB_PANICS_TOTAL, &["kind"]),
+    (JOB_DURATION_SECONDS, &["kind"]),
+    (QUEUE_DEPTH, &["kind", "state"]),
+    (QUEUE_OLDEST_AGE_SECONDS, &["kind"]),
+    (SIGNALS_TOTAL, &["source", "kind"]),
+    (FEED_WATERMARK_LAG_SECONDS, &[]),
+    (SUBSCRIPTION_EXPIRY_SECONDS, &["provider"]),
+    (SUBSCRIPTION_ALERT_SECONDS, &["provider"]),
+    (SUBSCRIPTIONS_PENDING, &["provider"]),
+    (TOKEN_REFRESH_LOST_RESPONSES_TOTAL, &["provider"]),
+    (TOKEN_REFRESHES_TOTAL, &["provider", "outcome"]),
+    (SEALED_VALUES, &["kind", "key"]),
+    (SYNC_STALLED_TOTAL, &["provider", "reason"]),
+    (WEBHOOK_MISSED_TOTAL, &["provider"]),
+    (ROWS_UNREADABLE_TOTAL, &["provider", "stream_type"]),
+    (RATE_LIMIT_WAITS_TOTAL, &["provider", "outcome"]),
+    (RATE_LIMIT_WAIT_SECONDS, &["provider"]),
+    (
+        PROVIDER_REQUEST_DURATION_SECONDS,
+        &["provider", "operation", "status"],
+    ),
+];
+
+/// Buckets of the durations of HTTP requests, in seconds, as the conventions advise.
+const HTTP_DURATIONS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 /// Buckets of durations that depend on providers, in seconds.
 const REMOTE_DURATIONS: &[f64] = &[
@@ -70,7 +142,7 @@ const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 
 /// Every histogram with its buckets.
 pub(super) const BUCKETS: &[(&str, &[f64])] = &[
-    (HTTP_REQUEST_DURATION_SECONDS, LOCAL_DURATIONS),
+    (HTTP_SERVER_REQUEST_DURATION_SECONDS, HTTP_DURATIONS),
     (INGRESS_BATCH_SIZE, COUNTS),
     (JOB_DURATION_SECONDS, REMOTE_DURATIONS),
     (RATE_LIMIT_WAIT_SECONDS, REMOTE_DURATIONS),
@@ -80,10 +152,6 @@ pub(super) const BUCKETS: &[(&str, &[f64])] = &[
 /// Registers the description of each metric.
 pub fn describe_all() {
     for (name, text) in [
-        (
-            HTTP_REQUESTS_TOTAL,
-            "HTTP requests, by process, route, method and status",
-        ),
         (
             WEBHOOK_DELIVERIES_TOTAL,
             "Webhook deliveries received, by provider and result",
@@ -121,8 +189,8 @@ pub fn describe_all() {
     }
     for (name, text) in [
         (
-            HTTP_REQUEST_DURATION_SECONDS,
-            "Time from a request to its response, by process, route, method and status",
+            HTTP_SERVER_REQUEST_DURATION_SECONDS,
+            "Time from a request to its response, by process, method, route and status",
         ),
         (JOB_DURATION_SECONDS, "Time that a job ran, by kind"),
         (
@@ -156,6 +224,32 @@ pub fn describe_all() {
             "Sealed values under another key than the current one, by kind and key",
         ),
         (QUEUE_DEPTH, "Jobs in the queue, by kind and state"),
+        (BUILD_INFO, "The release of the process"),
+        (
+            HTTP_SERVER_ACTIVE_REQUESTS,
+            "Requests whose response has not begun, by process and method",
+        ),
+        (
+            DB_SESSIONS,
+            "Sessions of the database pool, by process and state",
+        ),
+        (
+            DB_SESSIONS_MAX,
+            "The maximum number of sessions of the database pool, by process",
+        ),
+        (SSE_STREAMS, "Open streams of Signals"),
+        (
+            STREAMS_DENIED,
+            "Streams whose read the provider denies, by provider",
+        ),
+        (
+            BACKFILLS,
+            "Active connections whose backfill has not ended, by provider",
+        ),
+        (
+            BACKFILL_PROGRESS_RATIO,
+            "The least progress of the backfills, by provider",
+        ),
     ] {
         describe_gauge!(name, Unit::Count, text);
     }
@@ -167,6 +261,10 @@ pub fn describe_all() {
         (
             FEED_WATERMARK_LAG_SECONDS,
             "Time between now and the end of the feed",
+        ),
+        (
+            LAST_SYNC_AGE_SECONDS,
+            "Time since the last sync of the active connection that waits longest, by provider",
         ),
         (
             SUBSCRIPTION_EXPIRY_SECONDS,
@@ -189,6 +287,15 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("pub const "))
             .filter_map(|line| line.split('"').nth(1))
+    }
+
+    #[test]
+    fn table_has_every_metric() {
+        let listed: Vec<&str> = super::METRICS.iter().map(|(name, _)| *name).collect();
+        for name in names() {
+            assert!(listed.contains(&name), "METRICS lacks {name}");
+        }
+        assert_eq!(listed.len(), names().count());
     }
 
     #[test]

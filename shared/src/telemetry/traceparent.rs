@@ -35,12 +35,16 @@ pub fn link_traceparent(span: &Span, traceparent: &str) {
     }
 }
 
-/// The id of a span's trace, if spans are exported.
-pub(super) fn trace_id(span: &Span) -> Option<TraceId> {
+/// Records the id of a span's trace in its field `trace.id`, if spans are exported.
+///
+/// For the log; call it after [`set_parent`].
+pub fn record_trace_id(span: &Span) {
     let context = span.context();
-    let span = context.span();
-    let span = span.span_context();
-    span.is_valid().then(|| span.trace_id())
+    let context = context.span();
+    let context = context.span_context();
+    if context.is_valid() {
+        span.record("trace.id", tracing::field::display(context.trace_id()));
+    }
 }
 
 fn format(span: &SpanContext) -> String {

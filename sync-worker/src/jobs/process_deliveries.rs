@@ -65,7 +65,7 @@ async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
     let started = Instant::now();
     if jobs.len() > 1 {
         match process(context, &jobs).await {
-            Ok(outcomes) => return report_all(&outcomes, started),
+            Ok(outcomes) => return report_all(&jobs, &outcomes, started),
             Err(JobFailure::Db(error)) if error.is_outage() => {
                 let outcome = JobFailure::Db(error).outcome(&context.clock);
                 return finish(context, jobs, &outcome, started).await;
@@ -89,7 +89,11 @@ async fn run_single(context: &Context, job: ClaimedJob) {
         result = process_one_by_one(context, &job).await;
     }
     match result {
-        Ok(outcomes) => report_all(&outcomes, started),
+        Ok(outcomes) => {
+            for outcome in &outcomes {
+                attempt::report(KIND.as_str(), outcome, started);
+            }
+        }
         // Another worker has the job, and this one has written nothing.
         Err(JobFailure::LeaseLost) => {}
         Err(failure) => {
@@ -108,18 +112,32 @@ fn is_caused_by_content(failure: &JobFailure) -> bool {
     }
 }
 
-fn report_all(outcomes: &[JobOutcome], started: Instant) {
-    for outcome in outcomes {
-        attempt::report(KIND.as_str(), outcome, started);
+/// Reports the attempts of a batch, which has no span; those that did not succeed get one each.
+fn report_all(jobs: &[ClaimedJob], outcomes: &[JobOutcome], started: Instant) {
+    for (job, outcome) in jobs.iter().zip(outcomes) {
+        if matches!(outcome, JobOutcome::Succeeded) {
+            attempt::report(KIND.as_str(), outcome, started);
+        } else {
+            report_one(job, outcome, started);
+        }
     }
+}
+
+fn report_one(job: &ClaimedJob, outcome: &JobOutcome, started: Instant) {
+    attempt::span(job).in_scope(|| attempt::report(KIND.as_str(), outcome, started));
 }
 
 /// Records the outcome of attempts that did not succeed.
 async fn finish(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, started: Instant) {
+    let is_batch = jobs.len() > 1;
     let finished: Vec<Finished> = jobs
         .into_iter()
         .map(|job| {
-            attempt::report(KIND.as_str(), outcome, started);
+            if is_batch {
+                report_one(&job, outcome, started);
+            } else {
+                attempt::report(KIND.as_str(), outcome, started);
+            }
             let outcome = outcome.clone();
             Finished { job, outcome }
         })

@@ -62,7 +62,7 @@ async fn health_and_metrics_are_public() {
     let metrics = api.get("/metrics", As::Anonymous).await;
     let text = metrics.body.as_str().expect("text");
     assert!(
-        text.contains("poblysh_http_requests_total{process=\"api-server\",route=\"/readyz\""),
+        text.contains("http_server_request_duration_seconds_count{process=\"api-server\",http_request_method=\"GET\",url_scheme=\"http\",http_route=\"/readyz\""),
         "{text}"
     );
 }

@@ -40,6 +40,7 @@ mod slack;
 mod slack_content;
 mod slack_organization;
 mod slack_user_token;
+mod telemetry;
 mod trace;
 mod unreadable_rows;
 mod zoho_cliq;

@@ -16,7 +16,11 @@ type SpanName = (String, String);
 /// Returns the received spans by trace id.
 async fn traces(collector: &MockServer) -> BTreeMap<String, BTreeSet<SpanName>> {
     let mut traces: BTreeMap<String, BTreeSet<SpanName>> = BTreeMap::new();
-    for request in collector.received_requests().await.expect("recorded") {
+    let requests = collector.received_requests().await.expect("recorded");
+    let of_traces = requests
+        .iter()
+        .filter(|request| request.url.path() == "/v1/traces");
+    for request in of_traces {
         let export = ExportTraceServiceRequest::decode(request.body.as_slice()).expect("OTLP");
         for of_process in export.resource_spans {
             let attributes = of_process.resource.expect("a resource").attributes;

@@ -6,6 +6,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use super::settings::{
+    ENDPOINT, HEADERS, PROTOCOL, SAMPLER, SAMPLER_ARG, TIMEOUT, endpoint, pairs,
+};
 use super::*;
 use crate::telemetry::{current_traceparent, link_traceparent, set_parent};
 
@@ -40,7 +43,7 @@ fn nothing_is_exported_without_an_endpoint() {
 fn invalid_settings_are_named() {
     for (variable, value) in [
         (ENDPOINT, "s3cret"),
-        (TRACES_ENDPOINT, "ftp://s3cret"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://s3cret"),
         (PROTOCOL, "grpc-s3cret"),
         (TIMEOUT, "s3cret"),
         (HEADERS, "s3cret"),
@@ -57,10 +60,12 @@ fn invalid_settings_are_named() {
 
 #[test]
 fn endpoint_follows_the_specification() {
-    let of = |pairs: &[(&str, &str)]| endpoint(&Env::from_pairs(pairs.iter().copied()));
+    let of =
+        |pairs: &[(&str, &str)]| endpoint(Signal::Traces, &Env::from_pairs(pairs.iter().copied()));
     let base = of(&[(ENDPOINT, "http://collector:4318/")]).expect("valid");
     assert_eq!(base.as_deref(), Some("http://collector:4318/v1/traces"));
-    let own = of(&[(ENDPOINT, "http://other"), (TRACES_ENDPOINT, "http://c/x")]).expect("valid");
+    let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/x");
+    let own = of(&[(ENDPOINT, "http://other"), own]).expect("valid");
     assert_eq!(own.as_deref(), Some("http://c/x"));
 }
 

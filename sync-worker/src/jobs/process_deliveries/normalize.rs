@@ -7,7 +7,7 @@ use shared::connectors::{ConnectorError, Directory, WebhookOutcome};
 use shared::db::{TenantScope, Tx, directory};
 use shared::inbox::StoredDelivery;
 use shared::model::{ConnectionId, DirectoryKey, ResolveDirectory, TenantId};
-use shared::telemetry::set_parent;
+use shared::telemetry::{record_trace_id, set_parent};
 
 use super::KIND;
 use super::work::{Read, ReadFailure, Work};
@@ -94,10 +94,12 @@ fn read(
         delivery.id = %delivery.id,
         provider = delivery.provider,
         tenant.id = %delivery.tenant_id,
+        trace.id = tracing::field::Empty,
     );
     if let Some(traceparent) = &delivery.traceparent {
         set_parent(&span, traceparent);
     }
+    record_trace_id(&span);
     let _entered = span.enter();
     let connector = context
         .registry

@@ -23,6 +23,7 @@ use shared::model::LimitScope;
 use shared::queue::ClaimedJob;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::slice::{Slice, SliceEnd, SliceReport};
 use super::stream_queue::{LimitGroup, Pass, StreamTask};
@@ -268,7 +269,8 @@ impl Run<'_> {
     ///
     /// A stream that cannot be read does not delay the others.
     async fn read_page(&self, group: LimitGroup, mut task: StreamTask) -> Result<Step, JobFailure> {
-        match self.fetch_and_commit(&mut task).await {
+        let span = tracing::info_span!("stream.page", stream.key = task.stream.spec.key);
+        match self.fetch_and_commit(&mut task).instrument(span).await {
             Ok(end) => Ok(Step::Page(task, end)),
             Err(JobFailure::Provider(ConnectorError::RateLimited {
                 retry_at,
