@@ -16,7 +16,9 @@ CREATE TABLE events (
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX events_once ON events (tenant_id, dedupe_key) WHERE dedupe_key IS NOT NULL;
--- Lists of one connection, and of all tenants. Types are few, so lists of some filter others.
+-- Lists of one connection; of one type, of a tenant and of all tenants; of all tenants.
 CREATE INDEX events_connection ON events (connection_id, id);
+CREATE INDEX events_tenant_type ON events (tenant_id, type, id);
+CREATE INDEX events_type ON events (type, id);
 CREATE INDEX events_all ON events (id);
 CREATE INDEX events_created_at ON events USING brin (created_at);

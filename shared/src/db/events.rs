@@ -150,7 +150,7 @@ pub async fn list(
 /// Lists the events of all tenants, or of `tenant`, and those of the service, newest first.
 ///
 /// The transaction must be one of [`crate::db::Db::begin_for_operator`]. Scans the primary key or
-/// one of the indexes `events_all` and `events_connection`.
+/// one of the indexes `events_all`, `events_type` and `events_connection`.
 pub async fn list_all(
     tx: &mut Tx,
     _proof: OperatorProof,
