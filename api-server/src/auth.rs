@@ -19,12 +19,12 @@ use axum::http::{HeaderMap, HeaderName};
 use shared::db::api_keys::{self, AuthenticatedKey};
 use shared::db::audit::AuditActor;
 use shared::db::operators::{self, AuthenticatedOperator};
-use shared::db::{OperatorProof, TenantScope, tenants};
+use shared::db::{OperatorProof, TenantScope};
 use shared::model::{ApiKeyId, TenantId};
 use shared::server::ClientAddr;
 
 pub(crate) use audit_reason::AuditReason;
-pub(crate) use operator::{AdminAuth, Operator, OperatorAuth, OperatorRead};
+pub(crate) use operator::{AdminAuth, Operator, OperatorAuth, OperatorRead, TenantOperator};
 pub(crate) use scopes::*;
 
 use crate::error::{ApiError, FieldProblem};
@@ -162,17 +162,7 @@ impl<S: RequiredScope> TenantAuth<S> {
     ) -> Result<Self, ApiError> {
         operator.require(S::ROLE)?;
         let tenant = requested.ok_or(ApiError::TenantRequired)?;
-        if tenant == TenantId::UNASSIGNED && !S::UNASSIGNED {
-            return Err(ApiError::NotFound("tenant"));
-        }
-        let scope = tenants::resolve_scope(&state.db, operator.proof, tenant)
-            .await?
-            .ok_or(ApiError::NotFound("tenant"))?;
-        Ok(Self {
-            scope,
-            principal: Principal::Operator(operator),
-            _required: PhantomData,
-        })
+        operator.in_tenant(state, tenant).await?.auth()
     }
 }
 

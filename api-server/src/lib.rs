@@ -17,6 +17,7 @@ mod extract;
 mod feed_watcher;
 mod grant;
 mod health_review;
+mod host_cookie;
 mod idempotency;
 mod limits;
 mod middleware;

@@ -1,5 +1,6 @@
 //! Operators as callers: their roles, and the extractors of routes for operators only.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -7,10 +8,10 @@ use axum::http::request::Parts;
 use shared::db::audit::AuditActor;
 use shared::db::operator_sessions::OperatorSession;
 use shared::db::operators::AuthenticatedOperator;
-use shared::db::{OperatorProof, tenants};
+use shared::db::{OperatorProof, TenantScope, tenants};
 use shared::model::{OperatorId, OperatorRole, TenantId};
 
-use super::{Credential, Reach, authenticate, tenant_header};
+use super::{Credential, Principal, Reach, RequiredScope, TenantAuth, authenticate, tenant_header};
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -53,6 +54,21 @@ impl Operator {
         }
     }
 
+    /// The operator in a tenant. Fails if there is none with this id.
+    pub(crate) async fn in_tenant(
+        self,
+        state: &AppState,
+        tenant: TenantId,
+    ) -> Result<TenantOperator, ApiError> {
+        let scope = tenants::resolve_scope(&state.db, self.proof, tenant)
+            .await?
+            .ok_or(ApiError::NotFound("tenant"))?;
+        Ok(TenantOperator {
+            scope,
+            operator: self,
+        })
+    }
+
     /// The rows that a list contains: of one tenant if one is named, else of all tenants.
     pub(crate) async fn reach(
         &self,
@@ -62,10 +78,29 @@ impl Operator {
         let Some(tenant) = tenant else {
             return Ok(Reach::AllTenants(self.proof));
         };
-        let scope = tenants::resolve_scope(&state.db, self.proof, tenant)
-            .await?
-            .ok_or(ApiError::NotFound("tenant"))?;
-        Ok(Reach::Tenant(scope))
+        Ok(Reach::Tenant(self.in_tenant(state, tenant).await?.scope))
+    }
+}
+
+/// An operator in a tenant that exists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TenantOperator {
+    pub(crate) scope: TenantScope,
+    operator: Operator,
+}
+
+impl TenantOperator {
+    /// Checks that the operator's role allows `S`.
+    pub(crate) fn auth<S: RequiredScope>(self) -> Result<TenantAuth<S>, ApiError> {
+        self.operator.require(S::ROLE)?;
+        if self.scope.tenant_id() == TenantId::UNASSIGNED && !S::UNASSIGNED {
+            return Err(ApiError::NotFound("tenant"));
+        }
+        Ok(TenantAuth {
+            scope: self.scope,
+            principal: Principal::Operator(self.operator),
+            _required: PhantomData,
+        })
     }
 }
 

@@ -8,10 +8,10 @@ use shared::db::audit::AuditFilter;
 use shared::model::TenantId;
 use uuid::Uuid;
 
-use super::connections::optional;
+use super::connections::{optional, optional_id};
 use super::session::{Rejection, Session};
 use super::views::AuditLogView;
-use crate::query::{FromQuery, Query, QueryReader, parse_uuid};
+use crate::query::{FromQuery, Query, QueryReader};
 use crate::routes::ListQuery;
 use crate::routes::audit_log::AuditLogEntry;
 use crate::routes::audit_log::list::{parse_action, read_page};
@@ -35,10 +35,8 @@ impl FromQuery for LogFilter {
                 "an action such as connection.paused",
                 parse_action,
             ),
-            tenant: optional(query, "tenant", "a UUID", |text| {
-                parse_uuid(text).map(TenantId)
-            }),
-            target: optional(query, "target", "a UUID", parse_uuid),
+            tenant: optional_id(query, "tenant").map(TenantId),
+            target: optional_id(query, "target"),
             list: ListQuery::read(query),
         }
     }

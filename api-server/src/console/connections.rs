@@ -8,13 +8,14 @@ use shared::db::audit::AuditFilter;
 use shared::db::connections::{ConnectionFilter, ConnectionStatus};
 use shared::db::cursors::StreamState;
 use shared::db::page::PageRequest;
-use shared::db::{OperatorProof, tenants};
+use shared::db::{OperatorProof, TenantScope, tenants};
 use shared::health::HealthState;
 use shared::model::{ConnectionId, TenantId};
+use uuid::Uuid;
 
 use super::session::{Rejection, Session};
 use super::views::{ConnectionRow, ConnectionView, ConnectionsView, JobRow, Notice};
-use crate::auth::{ConnectionsRead, Reach, TenantAuth};
+use crate::auth::{ConnectionsRead, Reach, TenantOperator};
 use crate::error::ApiError;
 use crate::extract::{IdPath, IdPaths};
 use crate::query::{FromQuery, NoQuery, Query, QueryReader, is_slug, parse_uuid};
@@ -53,12 +54,15 @@ impl FromQuery for ListFilter {
             health: optional(query, "health", "a state of health", |text| {
                 text.parse().ok()
             }),
-            tenant: optional(query, "tenant", "a UUID", |text| {
-                parse_uuid(text).map(TenantId)
-            }),
+            tenant: optional_id(query, "tenant").map(TenantId),
             list: ListQuery::read(query),
         }
     }
+}
+
+/// Reads an id of a form with GET.
+pub(super) fn optional_id(query: &mut QueryReader, name: &str) -> Option<Uuid> {
+    optional(query, name, "a UUID", parse_uuid)
 }
 
 /// Reads a value of a form with GET, which sends empty fields as well.
@@ -147,18 +151,19 @@ pub(super) async fn show(
     IdPaths(tenant, id): IdPaths<TenantId, ConnectionId>,
     Query(NoticeQuery(notice)): Query<NoticeQuery>,
 ) -> Result<Response, Rejection> {
-    let auth = session.tenant::<ConnectionsRead>(&state, tenant).await?;
-    let name = tenant_name(&state, &auth).await?;
+    let operator = session.in_tenant(&state, tenant).await?;
+    let auth = operator.auth::<ConnectionsRead>()?;
+    let name = tenant_name(&state, &operator.scope).await?;
     let detail = get_connection(State(Arc::clone(&state)), auth, IdPath(id), Query(NoQuery))
         .await?
         .0;
-    let jobs: Vec<JobRow> = recent_jobs(&state, &session, tenant, id).await?;
-    let deliveries = recent_deliveries(&state, &session, tenant, id).await?;
-    let signals = recent_signals(&state, &session, tenant, id).await?;
-    let changes = changes(&state, &session, tenant, id).await?;
+    let jobs: Vec<JobRow> = recent_jobs(&state, operator, id).await?;
+    let deliveries = recent_deliveries(&state, operator, id).await?;
+    let signals = recent_signals(&state, operator, id).await?;
+    let changes = changes(&state, operator, id).await?;
     let view = ConnectionView {
         operator: session.signed_in(),
-        streams: &first_streams(&state, &session, tenant, id).await?,
+        streams: &first_streams(&state, operator, id).await?,
         detail: &detail,
         tenant: &name,
         jobs: &jobs,
@@ -172,13 +177,10 @@ pub(super) async fn show(
         .respond_console(session.signed_in(), &view.page()))
 }
 
-/// The name of an authorized tenant.
-pub(super) async fn tenant_name<S>(
-    state: &AppState,
-    auth: &TenantAuth<S>,
-) -> Result<String, ApiError> {
-    let mut tx = state.db.begin(&auth.scope).await?;
-    let name = tenants::name(&mut tx, &auth.scope).await?;
+/// The name of a tenant.
+pub(super) async fn tenant_name(state: &AppState, scope: &TenantScope) -> Result<String, ApiError> {
+    let mut tx = state.db.begin(scope).await?;
+    let name = tenants::name(&mut tx, scope).await?;
     tx.commit().await?;
     Ok(name.unwrap_or_else(|| "no tenant".to_owned()))
 }
@@ -193,8 +195,7 @@ fn part() -> ListQuery {
 /// The first streams that cannot be read, or the first of all.
 async fn first_streams(
     state: &Arc<AppState>,
-    session: &Session,
-    tenant: TenantId,
+    operator: TenantOperator,
     id: ConnectionId,
 ) -> Result<Vec<Stream>, ApiError> {
     let unreadable = vec![
@@ -208,7 +209,7 @@ async fn first_streams(
             cursor: None,
             limit: Some(PART_ROWS),
         };
-        let auth = session.tenant(state, tenant).await?;
+        let auth = operator.auth()?;
         let found =
             list_connection_streams(State(Arc::clone(state)), auth, IdPath(id), Query(query))
                 .await?
@@ -222,8 +223,7 @@ async fn first_streams(
 
 async fn recent_jobs(
     state: &Arc<AppState>,
-    session: &Session,
-    tenant: TenantId,
+    operator: TenantOperator,
     id: ConnectionId,
 ) -> Result<Vec<JobRow>, ApiError> {
     let query = JobsQuery {
@@ -232,18 +232,18 @@ async fn recent_jobs(
         connection_id: Some(id.0),
         provider: None,
     };
-    let auth = session.tenant(state, tenant).await?;
+    let auth = operator.auth()?;
     let found = list_jobs(State(Arc::clone(state)), auth, Query((query, part())))
         .await?
         .0;
+    let tenant = operator.scope.tenant_id();
     let rows = found.jobs.into_iter().map(|job| JobRow { tenant, job });
     Ok(rows.collect())
 }
 
 async fn recent_deliveries(
     state: &Arc<AppState>,
-    session: &Session,
-    tenant: TenantId,
+    operator: TenantOperator,
     id: ConnectionId,
 ) -> Result<Vec<Delivery>, ApiError> {
     let query = DeliveriesQuery {
@@ -251,7 +251,7 @@ async fn recent_deliveries(
         outcome: None,
         connection_id: Some(id.0),
     };
-    let auth = session.tenant(state, tenant).await?;
+    let auth = operator.auth()?;
     let found = list_deliveries(State(Arc::clone(state)), auth, Query((query, part())))
         .await?
         .0;
@@ -260,8 +260,7 @@ async fn recent_deliveries(
 
 async fn recent_signals(
     state: &Arc<AppState>,
-    session: &Session,
-    tenant: TenantId,
+    operator: TenantOperator,
     id: ConnectionId,
 ) -> Result<Vec<shared::signals::Signal>, ApiError> {
     let filter = SignalFilter {
@@ -270,7 +269,7 @@ async fn recent_signals(
         connection_id: vec![id.0],
         include: None,
     };
-    let auth = session.tenant(state, tenant).await?;
+    let auth = operator.auth()?;
     let query = Query((newest_signals(None, PART_ROWS), filter));
     let reason = crate::auth::AuditReason(None);
     let found = list_signals(State(Arc::clone(state)), auth, query, reason)
@@ -292,15 +291,14 @@ pub(super) fn newest_signals(cursor: Option<String>, limit: u32) -> SignalsQuery
 
 async fn changes(
     state: &AppState,
-    session: &Session,
-    tenant: TenantId,
+    operator: TenantOperator,
     id: ConnectionId,
 ) -> Result<Vec<audit_log::AuditLogEntry>, ApiError> {
     let filter = AuditFilter {
         target: Some(id.to_string()),
         ..AuditFilter::default()
     };
-    let reach: Reach = session.operator().reach(state, Some(tenant)).await?;
+    let reach = Reach::Tenant(operator.scope);
     let request = PageRequest::parse(None, Some(PART_ROWS))?;
     let page = audit_log::list::read_page(state, reach, &filter, &request).await?;
     let entries = page.items.into_iter();

@@ -1,6 +1,6 @@
 //! The cookie of a session in the console, and the token in its forms.
 
-use axum::http::header::{COOKIE, InvalidHeaderValue};
+use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,6 +9,13 @@ use shared::crypto::{constant_time_eq, hmac_sha256};
 use shared::db::operator_sessions::SECRET_LENGTH;
 use url::Url;
 
+use crate::host_cookie::HostCookie;
+
+const COOKIE: HostCookie = HostCookie {
+    secure_name: "__Host-poblysh_console",
+    plain_name: "poblysh_console",
+    same_site: "Strict",
+};
 /// The time after which browsers delete the cookie: the longest time of a session.
 const MAX_AGE_SECONDS: u32 = 86_400;
 /// The purpose for which the forms' token is derived.
@@ -25,15 +32,8 @@ impl SessionCookie {
 
     /// The cookie of a request; `None` if there is none, or more than one.
     pub(super) fn from_headers(headers: &HeaderMap, public_url: &Url) -> Option<Self> {
-        let name = name(public_url);
-        let mut found = headers
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(key, _)| *key == name);
-        let (_, value) = found.next()?;
+        let mut found = COOKIE.values(headers, public_url);
+        let value = found.next()?;
         // A second cookie of this name was set by another site.
         let is_only = found.next().is_none();
         (is_only && value.len() == SECRET_LENGTH).then(|| Self(value.into()))
@@ -55,44 +55,19 @@ impl SessionCookie {
 
     /// The header that sets the cookie.
     pub(super) fn set(&self, public_url: &Url) -> Result<HeaderValue, InvalidHeaderValue> {
-        header(public_url, self.0.expose_secret(), MAX_AGE_SECONDS)
+        COOKIE.set(public_url, self.0.expose_secret(), MAX_AGE_SECONDS)
     }
 
     /// The header that deletes the cookie.
     pub(super) fn unset(public_url: &Url) -> Result<HeaderValue, InvalidHeaderValue> {
-        header(public_url, "", 0)
+        COOKIE.set(public_url, "", 0)
     }
-}
-
-fn header(public_url: &Url, value: &str, age: u32) -> Result<HeaderValue, InvalidHeaderValue> {
-    let secure = if is_secure(public_url) {
-        "; Secure"
-    } else {
-        ""
-    };
-    let mut header = HeaderValue::from_str(&format!(
-        "{}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}",
-        name(public_url)
-    ))?;
-    header.set_sensitive(true);
-    Ok(header)
-}
-
-/// The name of the cookie. Over https its prefix binds it to this host.
-fn name(public_url: &Url) -> &'static str {
-    if is_secure(public_url) {
-        "__Host-poblysh_console"
-    } else {
-        "poblysh_console"
-    }
-}
-
-fn is_secure(public_url: &Url) -> bool {
-    public_url.scheme() == "https"
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn url(text: &str) -> Url {
@@ -102,7 +77,10 @@ mod tests {
     fn found(cookies: &[&str], public: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         for cookie in cookies {
-            headers.append(COOKIE, HeaderValue::from_str(cookie).expect("a header"));
+            headers.append(
+                header::COOKIE,
+                HeaderValue::from_str(cookie).expect("a header"),
+            );
         }
         let cookie = SessionCookie::from_headers(&headers, &url(public))?;
         Some(cookie.secret().to_owned())

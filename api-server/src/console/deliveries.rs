@@ -7,23 +7,24 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use shared::db::OperatorProof;
 use shared::db::deliveries::DeliveryOutcome;
 use shared::db::lineage::{self, LinkedDelivery, LinkedJob, LinkedSignal, Origin};
 use shared::db::page::MAX_LIMIT;
 use shared::db::page::PageRequest;
 use shared::db::tenants;
+use shared::db::{OperatorProof, TenantScope};
 use shared::model::{ConnectionId, DeliveryId, TenantId};
 
-use super::connections::{NoticeQuery, optional, tenant_name};
+use super::connections::{NoticeQuery, optional, optional_id, tenant_name};
 use super::session::{Form, Rejection, Session, redirect};
 use super::views::{DeliveriesView, DeliveryView, LineageView, Notice};
 use crate::auth::{AuditReason, DeliveriesRead};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{IdPath, IdPaths};
-use crate::query::{FromQuery, NoQuery, Query, QueryReader, parse_uuid};
+use crate::query::{FromQuery, NoQuery, Query, QueryReader};
 use crate::routes::ListQuery;
-use crate::routes::deliveries::get::{DeliveryDetail, get_delivery};
+use crate::routes::deliveries::Delivery;
+use crate::routes::deliveries::get::get_delivery;
 use crate::routes::deliveries::list::{DeliveriesQuery, list_deliveries};
 use crate::routes::deliveries::replay::replay_delivery;
 use crate::state::AppState;
@@ -40,12 +41,8 @@ pub(super) struct DeliveriesFilter {
 impl FromQuery for DeliveriesFilter {
     fn read(query: &mut QueryReader) -> Self {
         Self {
-            tenant: optional(query, "tenant", "a UUID", |text| {
-                parse_uuid(text).map(TenantId)
-            }),
-            connection: optional(query, "connection", "a UUID", |text| {
-                parse_uuid(text).map(ConnectionId)
-            }),
+            tenant: optional_id(query, "tenant").map(TenantId),
+            connection: optional_id(query, "connection").map(ConnectionId),
             outcome: optional(query, "outcome", "an outcome", |text| text.parse().ok()),
             list: ListQuery::read(query),
         }
@@ -88,7 +85,7 @@ pub(super) async fn list(
         return Ok(state.pages.respond_console(signed_in, &view.page()));
     };
     let auth = session.tenant::<DeliveriesRead>(&state, tenant).await?;
-    let name = tenant_name(&state, &auth).await?;
+    let name = tenant_name(&state, &auth.scope).await?;
     let query = DeliveriesQuery {
         provider: None,
         outcome: filter.outcome,
@@ -171,13 +168,14 @@ impl Shown {
         state: &Arc<AppState>,
         session: &Session,
     ) -> Result<Response, Rejection> {
-        let auth = session.tenant(state, self.tenant).await?;
+        let operator = session.in_tenant(state, self.tenant).await?;
+        let auth = operator.auth::<DeliveriesRead>()?;
         let reason = AuditReason(self.reason.clone());
         let (id, query) = (IdPath(self.id), Query(NoQuery));
         let detail = get_delivery(State(Arc::clone(state)), auth, id, query, reason)
             .await?
             .0;
-        let (jobs, signals) = self.lineage(state, session, &detail).await?;
+        let (jobs, signals) = lineage(state, session, operator.scope, &detail.delivery).await?;
         let body = detail.body_base64.as_deref().map(readable);
         let deliveries = [LinkedDelivery {
             id: detail.delivery.id,
@@ -201,29 +199,27 @@ impl Shown {
         let signed_in = session.signed_in();
         Ok(state.pages.respond_console(signed_in, &view.page()))
     }
+}
 
-    async fn lineage(
-        &self,
-        state: &AppState,
-        session: &Session,
-        detail: &DeliveryDetail,
-    ) -> Result<(Vec<LinkedJob>, Vec<LinkedSignal>), ApiError> {
-        let delivery = &detail.delivery;
-        let auth = session.tenant::<DeliveriesRead>(state, self.tenant).await?;
-        let origin = Origin {
-            delivery: delivery.id,
-            connection: delivery.connection_id,
-            received_at: delivery.received_at,
-            processed_at: delivery.processed_at,
-        };
-        let mut tx = state.db.begin_for_operator(session.stored.proof).await?;
-        let scope = &auth.scope;
-        let received = delivery.received_at;
-        let jobs = lineage::jobs_of_delivery(&mut tx, scope, delivery.id, received).await?;
-        let signals = lineage::signals_of_delivery(&mut tx, scope, &origin).await?;
-        tx.commit().await?;
-        Ok((jobs, signals))
-    }
+/// The jobs that processed a delivery, and its Signals.
+async fn lineage(
+    state: &AppState,
+    session: &Session,
+    scope: TenantScope,
+    delivery: &Delivery,
+) -> Result<(Vec<LinkedJob>, Vec<LinkedSignal>), ApiError> {
+    let origin = Origin {
+        delivery: delivery.id,
+        connection: delivery.connection_id,
+        received_at: delivery.received_at,
+        processed_at: delivery.processed_at,
+    };
+    let mut tx = state.db.begin_for_operator(session.stored.proof).await?;
+    let received = delivery.received_at;
+    let jobs = lineage::jobs_of_delivery(&mut tx, &scope, delivery.id, received).await?;
+    let signals = lineage::signals_of_delivery(&mut tx, &scope, &origin).await?;
+    tx.commit().await?;
+    Ok((jobs, signals))
 }
 
 /// The body as text: indented if it is JSON.

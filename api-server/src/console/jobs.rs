@@ -9,7 +9,7 @@ use shared::db::OperatorProof;
 use shared::db::jobs::{self as stored, ListedState};
 use shared::model::{ConnectionId, JobId, JobState, TenantId};
 
-use super::connections::optional;
+use super::connections::{optional, optional_id};
 use super::session::{Form, Rejection, Session, redirect};
 use super::views::{JobRow, JobsView, Notice};
 use crate::error::ApiError;
@@ -37,12 +37,8 @@ impl FromQuery for JobsFilter {
         let state = optional(query, "state", "a state of a job", |text| text.parse().ok());
         Self {
             state: state.unwrap_or(JobState::Dead),
-            tenant: optional(query, "tenant", "a UUID", |text| {
-                parse_uuid(text).map(TenantId)
-            }),
-            connection: optional(query, "connection", "a UUID", |text| {
-                parse_uuid(text).map(ConnectionId)
-            }),
+            tenant: optional_id(query, "tenant").map(TenantId),
+            connection: optional_id(query, "connection").map(ConnectionId),
             list: ListQuery::read(query),
             notice: query.enum_value("done"),
         }

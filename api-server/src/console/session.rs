@@ -17,7 +17,7 @@ use shared::model::TenantId;
 use url::{Url, form_urlencoded};
 
 use super::cookie::SessionCookie;
-use crate::auth::{Operator, RequiredScope, TenantAuth};
+use crate::auth::{Operator, RequiredScope, TenantAuth, TenantOperator};
 use crate::error::ApiError;
 use crate::pages::console::{FORM_TOKEN, SignedIn};
 use crate::state::AppState;
@@ -98,6 +98,15 @@ impl Session {
             role: self.stored.role,
             form_token: &self.form_token,
         }
+    }
+
+    /// The operator in a tenant.
+    pub(super) async fn in_tenant(
+        &self,
+        state: &AppState,
+        tenant: TenantId,
+    ) -> Result<TenantOperator, ApiError> {
+        self.operator().in_tenant(state, tenant).await
     }
 
     /// The proof that the operator has the scope `S` in a tenant, for handlers of the API.

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use shared::db::TenantScope;
 use shared::db::lineage::{self, LinkedDelivery, LinkedJob, LinkedSignal};
 use shared::db::page::DEFAULT_LIMIT;
 use shared::model::{ConnectionId, SignalId, SignalKind, TenantId};
 use strum::VariantArray;
 
-use super::connections::{newest_signals, optional, tenant_name};
+use super::connections::{newest_signals, optional, optional_id, tenant_name};
 use super::deliveries::tenant_options;
 use super::session::{Rejection, Session};
 use super::views::{LineageView, SignalsView};
 use crate::auth::{AuditReason, SignalsRead};
 use crate::error::ApiError;
 use crate::extract::{IdPath, IdPaths};
-use crate::query::{FromQuery, NoQuery, Query, QueryReader, parse_uuid};
+use crate::query::{FromQuery, NoQuery, Query, QueryReader};
 use crate::routes::signals::SignalFilter;
 use crate::routes::signals::get::{SignalQuery, get_signal};
 use crate::routes::signals::list::list_signals;
@@ -34,12 +35,8 @@ pub(super) struct SignalsFilter {
 impl FromQuery for SignalsFilter {
     fn read(query: &mut QueryReader) -> Self {
         Self {
-            tenant: optional(query, "tenant", "a UUID", |text| {
-                parse_uuid(text).map(TenantId)
-            }),
-            connection: optional(query, "connection", "a UUID", |text| {
-                parse_uuid(text).map(ConnectionId)
-            }),
+            tenant: optional_id(query, "tenant").map(TenantId),
+            connection: optional_id(query, "connection").map(ConnectionId),
             kind: optional(query, "kind", "a kind of Signal", |text| text.parse().ok()),
             cursor: query.feed_cursor(),
         }
@@ -72,7 +69,7 @@ pub(super) async fn list(
         return Ok(state.pages.respond_console(signed_in, &view.page()));
     };
     let auth = session.tenant::<SignalsRead>(&state, tenant).await?;
-    let name = tenant_name(&state, &auth).await?;
+    let name = tenant_name(&state, &auth.scope).await?;
     let selected = SignalFilter {
         source: Vec::new(),
         kind: filter.kind.into_iter().collect(),
@@ -98,13 +95,14 @@ pub(super) async fn show(
     IdPaths(tenant, id): IdPaths<TenantId, SignalId>,
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<Response, Rejection> {
-    let auth = session.tenant::<SignalsRead>(&state, tenant).await?;
+    let operator = session.in_tenant(&state, tenant).await?;
+    let auth = operator.auth::<SignalsRead>()?;
     let query = Query(SignalQuery { include: None });
     let reason = AuditReason(None);
     let signal = get_signal(State(Arc::clone(&state)), auth, IdPath(id), query, reason)
         .await?
         .0;
-    let (deliveries, jobs) = origin(&state, &session, tenant, id).await?;
+    let (deliveries, jobs) = origin(&state, &session, operator.scope, id).await?;
     let signals = [LinkedSignal {
         id,
         kind: signal.kind.as_str().to_owned(),
@@ -125,16 +123,15 @@ pub(super) async fn show(
 async fn origin(
     state: &AppState,
     session: &Session,
-    tenant: TenantId,
+    scope: TenantScope,
     id: SignalId,
 ) -> Result<(Vec<LinkedDelivery>, Vec<LinkedJob>), ApiError> {
-    let auth = session.tenant::<SignalsRead>(state, tenant).await?;
     let mut tx = state.db.begin_for_operator(session.stored.proof).await?;
-    let deliveries = lineage::deliveries_of_signal(&mut tx, &auth.scope, id).await?;
+    let deliveries = lineage::deliveries_of_signal(&mut tx, &scope, id).await?;
     let mut jobs: Vec<LinkedJob> = Vec::new();
     for delivery in &deliveries {
         let received_at = delivery.received_at;
-        let found = lineage::jobs_of_delivery(&mut tx, &auth.scope, delivery.id, received_at);
+        let found = lineage::jobs_of_delivery(&mut tx, &scope, delivery.id, received_at);
         jobs.extend(found.await?);
     }
     tx.commit().await?;

@@ -38,6 +38,19 @@ impl System {
         body["faults"].as_array().expect("rules").clone()
     }
 
+    /// Asserts that no job was dead-lettered.
+    ///
+    /// # Panics
+    ///
+    /// When one was.
+    pub async fn assert_no_dead_jobs(&self) {
+        let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
+            .fetch_one(self.db.pool())
+            .await
+            .expect("the query result");
+        assert_eq!(dead, 0, "dead jobs");
+    }
+
     /// Asserts that every fault with a count was applied that often.
     ///
     /// # Panics

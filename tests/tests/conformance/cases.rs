@@ -130,11 +130,7 @@ pub(crate) async fn rate_limit_delays_without_costing_an_attempt(provider: &Prov
         .tenant
         .assert_equals_ledger_after_poll(&connected.account)
         .await;
-    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("the query result");
-    assert_eq!(dead, 0);
+    system.assert_no_dead_jobs().await;
     system.assert_faults_applied().await;
 }
 

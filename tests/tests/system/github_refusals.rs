@@ -138,11 +138,7 @@ async fn rejected_app_token_backs_off() {
     system.assert_faults_applied().await;
     let shown = connection_of(&tenant, connection).await;
     assert_eq!(shown["status"], "active", "{shown:#}");
-    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("the query result");
-    assert_eq!(dead, 0);
+    system.assert_no_dead_jobs().await;
 }
 
 /// The token is refused with 403 for another reason than a suspension, such as an allow list.

@@ -197,11 +197,7 @@ async fn deleted_mail_delays_no_other() {
     act(&system, &account, "mail.received", json!({})).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
     assert_eq!(tenant.count_signals().await, 1);
-    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("the query result");
-    assert_eq!(dead, 0);
+    system.assert_no_dead_jobs().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,11 +85,7 @@ async fn rate_limited_run_is_rescheduled_and_completes() {
     })
     .await;
     tenant.assert_equals_ledger(&account).await;
-    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("the query result");
-    assert_eq!(dead, 0);
+    system.assert_no_dead_jobs().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

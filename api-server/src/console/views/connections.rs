@@ -5,7 +5,7 @@ use shared::db::connections::ConnectionStatus;
 use shared::health::HealthState;
 use strum::VariantArray;
 
-use super::parts::{connection_path, next_page, select, state, time};
+use super::parts::{connection_path, id_field, next_page, select, state, time};
 use crate::pages::Text;
 use crate::pages::console::{ConsolePage, Section};
 use crate::routes::connections::Connection;
@@ -70,11 +70,7 @@ impl ConnectionsView<'_> {
                 (select("health", "Health", "any", &health, self.health))
                 (select("status", "Status", "any", &status, self.status))
                 (select("provider", "Provider", "any", &providers, self.provider))
-                div {
-                    label for="filter-tenant" { "Tenant's id" }
-                    input id="filter-tenant" name="tenant" value=(Text(self.tenant)) size="36"
-                        maxlength="36";
-                }
+                (id_field("tenant", "Tenant's id", self.tenant))
                 button class="small" type="submit" { "Filter" }
             }
         }

@@ -5,7 +5,10 @@ use shared::db::deliveries::{DeliveryOutcome, DeliverySource};
 use shared::model::{ConnectionId, OperatorRole, TenantId};
 use strum::VariantArray;
 
-use super::parts::{Notice, connection_path, id, next_page, notice, select, state, time, time_or};
+use super::parts::{
+    Notice, connection_path, id, id_field, next_page, notice, select, state, tenant_select, time,
+    time_or,
+};
 use super::signals::LineageView;
 use crate::pages::Text;
 use crate::pages::console::{ConsolePage, Section, SignedIn};
@@ -55,24 +58,15 @@ impl DeliveriesView<'_> {
     }
 
     fn filter(&self, tenant: &str) -> Markup {
-        let tenants: Vec<(&str, &str)> = self
-            .tenants
-            .iter()
-            .map(|(id, name)| (id.as_str(), name.as_str()))
-            .collect();
         let outcomes: Vec<(&str, &str)> = DeliveryOutcome::VARIANTS
             .iter()
             .map(|outcome| (outcome.into(), outcome.into()))
             .collect();
         html! {
             form class="filter" method="get" action="/console/deliveries" role="search" {
-                (select("tenant", "Tenant", "choose", &tenants, tenant))
+                (tenant_select(self.tenants, tenant))
                 (select("outcome", "Outcome", "any", &outcomes, self.outcome))
-                div {
-                    label for="filter-connection" { "Connection's id" }
-                    input id="filter-connection" name="connection" size="36" maxlength="36"
-                        value=(Text(self.connection));
-                }
+                (id_field("connection", "Connection's id", self.connection))
                 button class="small" type="submit" { "Filter" }
             }
         }

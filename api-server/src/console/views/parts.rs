@@ -111,6 +111,25 @@ pub(super) fn next_page(path: &str, pairs: &[(&str, &str)], cursor: Option<&str>
     }
 }
 
+/// The select of a tenant among the newest ones.
+pub(super) fn tenant_select(tenants: &[(String, String)], selected: &str) -> Markup {
+    let tenants: Vec<(&str, &str)> = tenants
+        .iter()
+        .map(|(id, name)| (id.as_str(), name.as_str()))
+        .collect();
+    select("tenant", "Tenant", "choose", &tenants, selected)
+}
+
+/// The field of a filter for an id.
+pub(super) fn id_field(name: &str, label: &str, value: &str) -> Markup {
+    html! {
+        div {
+            label for={ "filter-" (name) } { (label) }
+            input id={ "filter-" (name) } name=(name) size="36" maxlength="36" value=(Text(value));
+        }
+    }
+}
+
 /// A select of a filter: the options, and the first one for all.
 pub(super) fn select(
     name: &str,

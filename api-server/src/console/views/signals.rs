@@ -5,7 +5,7 @@ use shared::db::lineage::{LinkedDelivery, LinkedJob, LinkedSignal};
 use shared::model::TenantId;
 use shared::signals::Signal;
 
-use super::parts::{connection_path, id, next_page, select, state, time};
+use super::parts::{connection_path, id, id_field, next_page, select, state, tenant_select, time};
 use crate::pages::Text;
 use crate::pages::console::{ConsolePage, Section};
 
@@ -32,22 +32,13 @@ impl SignalsView<'_> {
             ("connection", self.connection),
             ("kind", self.kind),
         ];
-        let tenants: Vec<(&str, &str)> = self
-            .tenants
-            .iter()
-            .map(|(id, name)| (id.as_str(), name.as_str()))
-            .collect();
         let kinds: Vec<_> = self.kinds.iter().map(|kind| (*kind, *kind)).collect();
         let content = html! {
             h1 { "Signals" }
             form class="filter" method="get" action="/console/signals" role="search" {
-                (select("tenant", "Tenant", "choose", &tenants, tenant))
+                (tenant_select(self.tenants, tenant))
                 (select("kind", "Kind", "any", &kinds, self.kind))
-                div {
-                    label for="filter-connection" { "Connection's id" }
-                    input id="filter-connection" name="connection" size="36" maxlength="36"
-                        value=(Text(self.connection));
-                }
+                (id_field("connection", "Connection's id", self.connection))
                 button class="small" type="submit" { "Filter" }
             }
             @match self.tenant {

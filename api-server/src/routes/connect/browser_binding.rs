@@ -1,6 +1,6 @@
 //! The binding of a connect flow to a browser.
 
-use axum::http::header::{COOKIE, InvalidHeaderValue};
+use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,6 +8,13 @@ use secrecy::{ExposeSecret, SecretString};
 use shared::crypto::{constant_time_eq, hmac_sha256, random_token, sha256};
 use url::Url;
 
+use crate::host_cookie::HostCookie;
+
+const COOKIE: HostCookie = HostCookie {
+    secure_name: "__Host-poblysh_connect",
+    plain_name: "poblysh_connect",
+    same_site: "Lax",
+};
 /// The number of random bytes in the cookie.
 const COOKIE_BYTES: usize = 32;
 /// The length of the cookie in base64url.
@@ -25,15 +32,10 @@ impl BrowserBinding {
     ///
     /// Concurrent flows in one browser share the cookie.
     pub(super) fn from_headers(headers: &HeaderMap, public_url: &Url) -> Option<Self> {
-        let name = name(public_url);
-        let mut found = headers
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(key, value)| *key == name && value.len() == COOKIE_LENGTH);
-        let (_, value) = found.next()?;
+        let mut found = COOKIE
+            .values(headers, public_url)
+            .filter(|value| value.len() == COOKIE_LENGTH);
+        let value = found.next()?;
         // A second cookie of this name was set by another site.
         found.next().is_none().then(|| Self(value.into()))
     }
@@ -61,36 +63,14 @@ impl BrowserBinding {
 
     /// The header `Set-Cookie`.
     pub(super) fn set_cookie(&self, public_url: &Url) -> Result<HeaderValue, InvalidHeaderValue> {
-        let name = name(public_url);
-        let secure = if is_secure(public_url) {
-            "; Secure"
-        } else {
-            ""
-        };
-        let mut value = HeaderValue::from_str(&format!(
-            "{name}={}; Path=/; Max-Age={COOKIE_MAX_AGE_SECONDS}; HttpOnly; SameSite=Lax{secure}",
-            self.0.expose_secret()
-        ))?;
-        value.set_sensitive(true);
-        Ok(value)
+        COOKIE.set(public_url, self.0.expose_secret(), COOKIE_MAX_AGE_SECONDS)
     }
-}
-
-/// The name of the cookie. Over https its prefix binds it to this host.
-fn name(public_url: &Url) -> &'static str {
-    if is_secure(public_url) {
-        "__Host-poblysh_connect"
-    } else {
-        "poblysh_connect"
-    }
-}
-
-fn is_secure(public_url: &Url) -> bool {
-    public_url.scheme() == "https"
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn url(text: &str) -> Url {
@@ -99,7 +79,10 @@ mod tests {
 
     fn sent(cookie: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, HeaderValue::from_str(cookie).expect("a header"));
+        headers.insert(
+            header::COOKIE,
+            HeaderValue::from_str(cookie).expect("a header"),
+        );
         headers
     }
 

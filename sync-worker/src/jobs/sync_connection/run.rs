@@ -318,16 +318,41 @@ impl Run<'_> {
                 task.stream.page_size = task.stream.page_size.after_failure();
                 Ok(Step::Retry(task))
             }
-            // The pass restarts later; reads of the stream's new facts continue.
-            Err(JobFailure::Provider(
-                error @ (ConnectorError::Denied { .. }
-                | ConnectorError::Permanent(_)
-                | ConnectorError::CursorExpired(_)
-                | ConnectorError::Unauthorized(_)
-                | ConnectorError::Transient(_)),
-            )) if task.pass == Pass::Reconciliation => {
+            Err(JobFailure::Provider(error)) if is_of_stream(&error, task.pass) => {
+                self.record_failed_read(task, error).await
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Records why a stream could not be read.
+    async fn record_failed_read(
+        &self,
+        task: StreamTask,
+        error: ConnectorError,
+    ) -> Result<Step, JobFailure> {
+        let key = &task.stream.spec.key;
+        match task.pass {
+            // It ends the run; after a temporary failure, the retry uses smaller pages.
+            Pass::Root => {
+                self.record_stream_failure(self.root(), &error, task.last_call)
+                    .await?;
+                Err(error.into())
+            }
+            Pass::Incremental => {
                 tracing::warn!(
-                    stream.key = task.stream.spec.key,
+                    stream.key = key,
+                    error = &error as &dyn std::error::Error,
+                    "failed to read a stream"
+                );
+                self.record_stream_failure(key, &error, task.last_call)
+                    .await?;
+                Ok(Step::Failed(error))
+            }
+            // The pass restarts later; reads of the stream's new facts continue.
+            Pass::Reconciliation => {
+                tracing::warn!(
+                    stream.key = key,
                     error = &error as &dyn std::error::Error,
                     "failed to reconcile a stream"
                 );
@@ -335,35 +360,19 @@ impl Run<'_> {
                     .await?;
                 Ok(Step::Stored)
             }
-            Err(JobFailure::Provider(
-                error @ (ConnectorError::Denied { .. }
-                | ConnectorError::Permanent(_)
-                | ConnectorError::CursorExpired(_)
-                | ConnectorError::Unauthorized(_)
-                | ConnectorError::Transient(_)),
-            )) if task.pass != Pass::Root => {
-                let key = task.stream.spec.key;
-                tracing::warn!(
-                    stream.key = key,
-                    error = &error as &dyn std::error::Error,
-                    "failed to read a stream"
-                );
-                self.record_stream_failure(&key, &error, task.last_call)
-                    .await?;
-                Ok(Step::Failed(error))
-            }
-            // It ends the run; after a temporary failure, the retry uses smaller pages.
-            Err(JobFailure::Provider(
-                error @ (ConnectorError::Denied { .. }
-                | ConnectorError::Permanent(_)
-                | ConnectorError::CursorExpired(_)
-                | ConnectorError::Transient(_)),
-            )) if task.pass == Pass::Root => {
-                self.record_stream_failure(self.root(), &error, task.last_call)
-                    .await?;
-                Err(error.into())
-            }
-            Err(other) => Err(other),
         }
+    }
+}
+
+/// Whether an error concerns the stream that was read, and not the whole connection.
+fn is_of_stream(error: &ConnectorError, pass: Pass) -> bool {
+    match error {
+        ConnectorError::Denied { .. }
+        | ConnectorError::Permanent(_)
+        | ConnectorError::CursorExpired(_)
+        | ConnectorError::Transient(_) => true,
+        // One list may reject every token. If the root does, the token itself is rejected.
+        ConnectorError::Unauthorized(_) => pass != Pass::Root,
+        _ => false,
     }
 }

@@ -48,11 +48,7 @@ async fn calendar_that_cannot_be_watched_is_polled() {
     })
     .await;
     system.drain().await;
-    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("the query result");
-    assert_eq!(dead, 0);
+    system.assert_no_dead_jobs().await;
     let new = json!({ "account": account, "action": "event.created", "calendar": "primary" });
     system.sim("google_calendar/act", new).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
